@@ -1,0 +1,1 @@
+"""What good means: cases, bars and the tests over them."""

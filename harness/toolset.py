@@ -1,0 +1,134 @@
+"""The tools that a model may call: JSON Schema in, tool docs, validation and digests out.
+
+Covers: reading a toolset file, the one-line docs shown to the model, schema errors of one call, digests.
+Does not cover: whether a call answers the question (scoring), or how the prompt is put together (prompt).
+The Worker reads the same file and writes the same docs byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+
+from harness.errors import SetupError
+
+TOOLSETS = Path(__file__).parent / "toolsets"
+DEFAULT_TOOLSET = TOOLSETS / "personal_assistant.json"
+
+FORMATS = FormatChecker(formats=())
+
+
+@FORMATS.checks("date")
+def is_date(value: object) -> bool:
+    """True for ``YYYY-MM-DD`` of a real day; other types are left to ``type``."""
+    if not isinstance(value, str):
+        return True
+    try:
+        return len(value) == 10 and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+@FORMATS.checks("date-time")
+def is_instant(value: object) -> bool:
+    """True for an ISO 8601 date and time with an offset (``Z`` counts); other types are left to ``type``."""
+    if not isinstance(value, str):
+        return True
+    try:
+        return len(value) > 10 and value[10] in "Tt" and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool: ``parameters`` is a JSON Schema of type object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the parameters that every call needs."""
+        return tuple(self.parameters.get("required", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Toolset:
+    """The tools of one assistant, in the order of their file."""
+
+    name: str
+    tools: Mapping[str, Tool]
+    digest: str  # sha256:<hex> over the canonical JSON of the file
+
+    def docs(self) -> str:
+        """The tool docs of the prompt: one line per tool, in file order, without a newline at the end."""
+        return "\n".join(_doc_line(tool) for tool in self.tools.values())
+
+    def schema_errors(self, tool: str, params: Mapping[str, Any]) -> list[str]:
+        """Why ``params`` are not a valid call of ``tool``; empty when they are. An unknown tool is one error."""
+        if tool not in self.tools:
+            return [f"unknown tool {tool!r}; known: {', '.join(self.tools)}"]
+        errors = _validator(json.dumps(self.tools[tool].parameters, sort_keys=True)).iter_errors(dict(params))
+        return sorted(f"{'.'.join(map(str, e.path)) or tool}: {e.message}" for e in errors)
+
+
+def load_toolset(path: Path = DEFAULT_TOOLSET) -> Toolset:
+    """Read a toolset file.
+
+    Raises:
+        SetupError: the file is missing, is not JSON, or holds a parameter schema that is not JSON Schema.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        tools = {t["name"]: Tool(t["name"], t["description"], t["parameters"]) for t in raw["tools"]}
+        for tool in tools.values():
+            Draft202012Validator.check_schema(dict(tool.parameters))
+    except FileNotFoundError:
+        raise SetupError(f"No toolset at {path}. Shipped toolsets: {', '.join(sorted(p.stem for p in TOOLSETS.glob('*.json')))}.") from None
+    except Exception as error:
+        raise SetupError(f"{path} is not a toolset: {error}. Expected {{name, tools: [{{name, description, parameters}}]}}.") from error
+    if len(tools) != len(raw["tools"]):
+        raise SetupError(f"{path} names a tool twice. Give each tool a name of its own.")
+    return Toolset(name=str(raw["name"]), tools=tools, digest=digest_json(raw))
+
+
+def digest_json(value: object) -> str:
+    """``sha256:<hex>`` of the canonical JSON of a value (sorted keys, no spaces, UTF-8)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    # Building a validator costs more than using it; the JSON text is the key since schemas are plain dicts.
+    return Draft202012Validator(json.loads(schema), format_checker=FORMATS)
+
+
+def _doc_line(tool: Tool) -> str:
+    params = []
+    for name, schema in tool.parameters["properties"].items():
+        mark = "" if name in tool.required else "?"
+        params.append(f"{name}{mark}: {_doc_type(schema)}")
+    return f"- {tool.name}({', '.join(params)}): {tool.description}"
+
+
+def _doc_type(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return "|".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        return "|".join(_doc_type(choice) for choice in schema["anyOf"])
+    if schema.get("type") == "array":
+        return _doc_type(schema["items"]) + "[]"
+    if "format" in schema:
+        return {"date-time": "time"}.get(schema["format"], schema["format"])
+    return {"string": "text"}.get(schema.get("type", ""), schema.get("type", "any"))

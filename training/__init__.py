@@ -1,0 +1,1 @@
+"""From examples to an adapter; reads evals/ only to throw examples away."""
