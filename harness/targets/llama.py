@@ -1,0 +1,252 @@
+"""Greedy decoding of plain Llama models, written for many short replies to prompts that share a long prefix.
+
+Covers: models of class LlamaForCausalLM in one dtype, on one device, without 4-bit layers or unmerged adapters.
+Does not cover: every other architecture; ``harness.targets.local`` sends those through transformers' generate.
+
+Why not generate itself: it copies the prefix's keys and values to every row and reads them again at every step, and it
+goes on computing rows that have finished. Here the prefix exists once; a step multiplies the queries of the whole batch
+with it in one matrix product, joins the scores with those over each row's own tokens, and takes one softmax over both.
+That is the same sum as full attention, so in fp32 the greedy tokens are those of ``model.generate`` (a test compares).
+Imported by ``local`` alone, and only when a model is loaded: this file imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+GROW = 32  # columns by which a batch's own key/value buffers grow
+# Finished rows are dropped when this share of the batch is done: dropping copies the other rows' keys and values.
+DROP_SHARE = 0.125
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The weights of one decoder layer, with q, k, v and gate, up each as one matrix: fewer, larger products."""
+
+    norm_in: Tensor
+    qkv: Tensor
+    out: Tensor
+    norm_mlp: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+@dataclass(slots=True)
+class Prefix:
+    """Keys and values of the tokens that the prompts share: per layer [kv heads, tokens, head size]."""
+
+    ids: list[int]
+    keys: list[Tensor]
+    values: list[Tensor]
+
+    def cut(self, length: int) -> Prefix:
+        """The first tokens of the prefix; a view."""
+        keys, values = [k[:, :length] for k in self.keys], [v[:, :length] for v in self.values]
+        return Prefix(self.ids[:length], keys, values)
+
+
+def is_plain_llama(model: Any) -> bool:
+    """True where this file computes what the model would."""
+    config = model.config
+    return (
+        type(model).__name__ == "LlamaForCausalLM"
+        and config.hidden_act == "silu"
+        and not getattr(config, "attention_bias", False)
+        and not getattr(config, "mlp_bias", False)
+        and model.model.rotary_emb.rope_type in {"default", "linear", "llama3", "yarn"}  # the others depend on length
+        and all(type(m) is torch.nn.Linear for n, m in model.named_modules() if n.endswith("_proj") or n == "lm_head")
+        and len({p.dtype for p in model.parameters()}) == 1
+        and len({p.device for p in model.parameters()}) == 1
+    )
+
+
+class LlamaDecoder:
+    """Prefill and greedy decoding over a model's own weights (q/k/v and gate/up are copied into joined matrices)."""
+
+    def __init__(self, model: Any) -> None:
+        config = model.config
+        self.heads: int = config.num_attention_heads
+        self.kv_heads: int = config.num_key_value_heads
+        self.size: int = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.eps: float = config.rms_norm_eps
+        self.embed: Tensor = model.model.embed_tokens.weight.detach()
+        self.norm: Tensor = model.model.norm.weight.detach()
+        self.head: Tensor = model.lm_head.weight.detach()
+        self.rotary = model.model.rotary_emb
+        self.layers = [_join_layer(layer) for layer in model.model.layers]
+        self._cos = self._sin = self.embed.new_zeros((0, self.size))
+
+    @torch.no_grad()
+    def prefill(self, ids: Sequence[int]) -> Prefix:
+        """Compute the prefix once."""
+        empty = self.embed.new_zeros((self.kv_heads, 0, self.size))
+        none = Prefix([], [empty] * len(self.layers), [empty] * len(self.layers))
+        rows = torch.tensor([list(ids)], device=self.embed.device)
+        _, keys, values = self._read(none, rows, [0], want_logits=False)
+        return Prefix(list(ids), [k[0] for k in keys], [v[0] for v in values])
+
+    @torch.no_grad()
+    def generate(
+        self, prefix: Prefix, suffixes: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]
+    ) -> Iterator[tuple[int, list[int]]]:
+        """Greedy tokens of each row, the stop token included; a row comes as soon as it is finished.
+
+        Every suffix needs at least one token. Rows should be of similar length: shorter ones are padded on the left.
+        """
+        device = self.embed.device
+        longest = max(map(len, suffixes))
+        pads = [longest - len(suffix) for suffix in suffixes]
+        ids = torch.tensor([[0] * p + list(s) for p, s in zip(pads, suffixes, strict=True)], device=device)
+        hidden, keys, values = self._read(prefix, ids, pads, want_logits=True)
+        used, room = longest, longest
+        rows = list(range(len(suffixes)))
+        written: list[list[int]] = [[] for _ in rows]
+        pad = torch.tensor(pads, device=device)
+        base = len(prefix.ids)
+        done: set[int] = set()  # rows that are finished and still in the batch
+        stop_ids = torch.tensor(sorted(stop), device=device)
+        for step in range(max_new):
+            tokens = functional.linear(hidden, self.head).argmax(-1)
+            ended = torch.isin(tokens, stop_ids).tolist() if stop else [False] * len(rows)
+            for place, token in enumerate(tokens.tolist()):
+                row = rows[place]
+                if row in done:
+                    continue
+                written[row].append(token)
+                if ended[place] or step == max_new - 1:
+                    done.add(row)
+                    yield row, written[row]
+            if len(done) == len(rows):
+                return
+            if len(done) >= max(1, DROP_SHARE * len(rows)):
+                kept = [place for place, row in enumerate(rows) if row not in done]
+                index = torch.tensor(kept, device=device)
+                keys = [_grow(k[:, :, :used].index_select(0, index), GROW) for k in keys]
+                values = [_grow(v[:, :, :used].index_select(0, index), GROW) for v in values]
+                room = used + GROW
+                tokens, pad = tokens.index_select(0, index), pad.index_select(0, index)
+                rows, done = [rows[place] for place in kept], set()
+            elif used == room:
+                keys, values = [_grow(k, GROW) for k in keys], [_grow(v, GROW) for v in values]
+                room = used + GROW
+            hidden = self._step(prefix, tokens, keys, values, used, pad, base)
+            used += 1
+
+    def _read(
+        self, prefix: Prefix, ids: Tensor, pads: Sequence[int], *, want_logits: bool
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Run rows of tokens behind the prefix: last hidden state of each row, and its keys and values per layer."""
+        count, length = ids.shape
+        base = len(prefix.ids)
+        pad = torch.tensor(pads, device=ids.device)
+        column = torch.arange(length, device=ids.device)
+        positions = (column[None] - pad[:, None]).clamp(min=0) + base
+        cos, sin = self._rotation(base + length)
+        cos, sin = cos[positions][:, :, None], sin[positions][:, :, None]
+        # Row r, token i sees all of the prefix and its own tokens pad[r] .. i; a pad sees itself, to have no empty row.
+        own = (column[None, :] <= column[:, None])[None] & (column[None, None, :] >= pad[:, None, None])
+        own = own | (column[None, :] == column[:, None])[None]
+        seen = torch.cat([own.new_ones((count, length, base)), own], -1)[:, None]
+        x = functional.embedding(ids, self.embed)
+        keys, values = [], []
+        for depth, layer in enumerate(self.layers):
+            q, k, v = self._heads(layer, x)
+            q, k = _rotate(q, cos, sin).transpose(1, 2), _rotate(k, cos, sin).transpose(1, 2)
+            v = v.transpose(1, 2)
+            keys.append(k.contiguous())
+            values.append(v.contiguous())
+            if depth == len(self.layers) - 1:
+                if not want_logits:
+                    break
+                # Only the last token of each row goes on; the others have given their keys and values.
+                q, x, seen = q[:, :, -1:], x[:, -1:], seen[:, :, -1:]
+            all_k = torch.cat([prefix.keys[depth].expand(count, -1, -1, -1), keys[-1]], 2)
+            all_v = torch.cat([prefix.values[depth].expand(count, -1, -1, -1), values[-1]], 2)
+            mixed = functional.scaled_dot_product_attention(
+                q, all_k, all_v, attn_mask=seen, enable_gqa=self.heads != self.kv_heads
+            )
+            x = self._finish(layer, x, mixed.transpose(1, 2).flatten(2))
+        return _rms(x[:, -1], self.norm, self.eps), keys, values
+
+    def _step(
+        self, prefix: Prefix, tokens: Tensor, keys: list[Tensor], values: list[Tensor], used: int, pad: Tensor, base: int
+    ) -> Tensor:
+        """One new token per row: writes its keys and values into column ``used`` and returns the hidden states."""
+        count, group, scale = len(tokens), self.heads // self.kv_heads, self.size**-0.5
+        cos, sin = self._rotation(base + used + 1)
+        positions = base + used - pad
+        cos, sin = cos[positions][:, None], sin[positions][:, None]
+        columns = torch.arange(used + 1, device=tokens.device)
+        hidden_pads = (columns[None] < pad[:, None])[None, :, None]  # [1, rows, 1, columns]
+        any_pads = bool(hidden_pads.any())
+        x = functional.embedding(tokens, self.embed)
+        for depth, layer in enumerate(self.layers):
+            q, k, v = self._heads(layer, x)
+            q = _rotate(q, cos, sin) * scale
+            keys[depth][:, :, used] = _rotate(k, cos, sin)
+            values[depth][:, :, used] = v
+            q = q.view(count, self.kv_heads, group, self.size)
+            shared = q.transpose(0, 1).reshape(self.kv_heads, count * group, self.size)
+            over_prefix = torch.bmm(shared, prefix.keys[depth].transpose(1, 2)).view(self.kv_heads, count, group, base)
+            over_own = torch.matmul(q, keys[depth][:, :, : used + 1].transpose(2, 3)).transpose(0, 1)
+            if any_pads:
+                over_own = over_own.masked_fill(hidden_pads, float("-inf"))
+            weights = torch.cat([over_prefix, over_own], -1).softmax(-1)
+            from_prefix = torch.bmm(
+                weights[..., :base].reshape(self.kv_heads, count * group, base), prefix.values[depth]
+            ).view(self.kv_heads, count, group, self.size)
+            from_own = torch.matmul(weights[..., base:].transpose(0, 1), values[depth][:, :, : used + 1])
+            mixed = from_prefix.transpose(0, 1) + from_own
+            x = self._finish(layer, x, mixed.reshape(count, self.heads * self.size))
+        return _rms(x, self.norm, self.eps)
+
+    def _heads(self, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        joined = functional.linear(_rms(x, layer.norm_in, self.eps), layer.qkv)
+        joined = joined.view(*x.shape[:-1], self.heads + 2 * self.kv_heads, self.size)
+        q, k, v = joined.split([self.heads, self.kv_heads, self.kv_heads], -2)
+        return q, k, v
+
+    def _finish(self, layer: Layer, x: Tensor, mixed: Tensor) -> Tensor:
+        x = x + functional.linear(mixed, layer.out)
+        gate, up = functional.linear(_rms(x, layer.norm_mlp, self.eps), layer.gate_up).chunk(2, -1)
+        return x + functional.linear(functional.silu(gate) * up, layer.down)
+
+    def _rotation(self, length: int) -> tuple[Tensor, Tensor]:
+        if len(self._cos) < length:
+            positions = torch.arange(max(length, 1024), device=self.embed.device)[None]
+            cos, sin = self.rotary(self.embed[:1, None], positions)
+            self._cos, self._sin = cos[0], sin[0]
+        return self._cos, self._sin
+
+
+def _join_layer(layer: Any) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return Layer(
+        layer.input_layernorm.weight.detach(),
+        torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]).detach(),
+        attention.o_proj.weight.detach(),
+        layer.post_attention_layernorm.weight.detach(),
+        torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach(),
+        mlp.down_proj.weight.detach(),
+    )
+
+
+def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    # In fp32 whatever the model's dtype is, as LlamaRMSNorm does.
+    wide = x.float()
+    return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = x.chunk(2, -1)
+    return x * cos + torch.cat([-second, first], -1) * sin
+
+
+def _grow(x: Tensor, columns: int) -> Tensor:
+    return functional.pad(x, (0, 0, 0, columns))

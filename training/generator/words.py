@@ -1,0 +1,273 @@
+"""Word pools of the generator: names, places, things to do, things to talk about.
+
+Covers: our own lists, and made-up words, so that values cannot be learnt by heart and have to be copied.
+Does not cover: phrasing (requests, dialogues) and time (times).
+"""
+
+from __future__ import annotations
+
+import random
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.replace("\n", " ").split(",") if part.strip())
+
+
+FIRST = _split("""
+Anna, Ben, Carla, David, Elena, Farid, Grace, Hiro, Ines, Jonas, Karim, Lena, Marco, Nadia, Omar, Priya, Quentin, Rosa, Sam,
+Tara, Uma, Victor, Wendy, Xavier, Yuki, Zoe, Aisha, Boris, Chloe, Diego, Emma, Finn, Gita, Hassan, Ivy, Jack, Kofi, Lucia,
+Mei, Noah, Olga, Pablo, Rachel, Sven, Tom, Ursula, Vera, Will, Yusuf, Zara, Alice, Bob, Cindy, Dan, Erin, Frank, Gina, Harry,
+Isaac, Jenny, Kate, Liam, Maria, Nina, Oscar, Paul, Ravi, Sara, Tim, Una, Vince, Wes, Amir, Bella, Cem, Dora, Ewa, Fatima,
+Gustav, Helen, Igor, Julia, Kenji, Leo, Mona, Nils, Otis, Petra, Rolf, Sofia, Theo, Viktor, Abby, Becky, Chris, Donna, Eddie,
+Fiona, George, Holly, Ian, Jill, Kevin, Laura, Mike, Nancy, Owen, Pat, Quinn, Rita, Steve, Tina, Vicky, Walt, Adaeze, Bjorn,
+Chidi, Dmitri, Esther, Femi, Gloria, Hugo, Irene, Jorge, Keiko, Lars, Manuel, Ngozi, Olivia, Pierre, Rashid, Silvia, Tomas,
+Umberto, Valeria, Winston, Ximena, Yara, Zeynep, Alex, Andy, Beth, Carl, Daisy, Eric, Felix, Greg, Hannah, Jamie, Jess, Joan,
+Joe, John, Josh, Judy, Karen, Ken, Kim, Kyle, Lily, Linda, Louis, Lucy, Luke, Mark, Mary, Matt, Max, Megan, Meera, Mia, Milo,
+Molly, Nate, Neil, Nick, Nora, Peter, Phil, Ray, Rob, Robin, Ron, Rosie, Ruth, Ryan, Sally, Sean, Shawn, Simon, Stan, Sue,
+Susan, Ted, Tony, Tracy, Vera, Wanda, Allison, Brandon, Curtis, Deepak, Elif, Florian, Gwen, Harold, Imani, Jasmine, Kiran
+""")
+LAST = _split("""
+Lopez, Smith, Tanaka, Okafor, Novak, Silva, Meyer, Kowalski, Haddad, Nguyen, Patel, Kim, Rossi, Dubois, Larsen, Ivanov, Costa,
+Yilmaz, Chen, Ali, Walker, Brown, Jones, Garcia, Murphy, Schmidt, Ito, Park, Singh, Cohen, Adams, Baker, Clark, Diaz, Evans,
+Fisher, Green, Hughes, Irwin, Jensen, Klein, Lewis, Morris, Nelson, Olsen, Parker, Quist, Reyes, Stone, Turner, Vance, Wood, Young
+""")
+RELATION = _split("""
+mom, dad, my sister, my brother, my wife, my husband, grandma, grandpa, my boss, my landlord, the plumber, the dentist, the vet,
+my accountant, my neighbor, the school, my daughter, my son, my aunt, my uncle, my cousin, my manager, the doctor, my roommate,
+the electrician, my coach, my lawyer, the team, my partner, the bank, my friend, my teacher, the nanny, the insurance company
+""")
+ITEM = _split("""
+milk, eggs, bread, coffee, a birthday card, light bulbs, cat food, dog food, new shoes, a phone charger, stamps, flowers, paint,
+a gift for {name}, batteries, printer paper, toothpaste, rice, olive oil, concert tickets, train tickets, a winter coat, nails,
+a bike lock, diapers, a cake, ice, vitamins, potting soil, sunscreen, a new mattress, wrapping paper, a lamp, cheese, apples,
+garbage bags, shampoo, a suitcase, a frame for the photo, candles, tea, a helmet, laundry detergent, a notebook, ink cartridges
+""")
+THING = _split("""
+report, invoice, contract, presentation, essay, garage, kitchen, car, laundry, dishes, plants, garden, fridge, oven, bike, lawn,
+windows, attic, basement, tax return, budget, expense report, resume, cover letter, application, passport, driver's license,
+library books, package, rental car, keys, homework, term paper, thesis, slides, spreadsheet, website, newsletter, blog post,
+backup, password, software, server, printer, roof, fence, gutters, sink, dishwasher, filter, smoke alarm, prescription, bandage,
+suit, dress, curtains, carpet, bookshelf, desk, chair, playlist, photos, album, guest list, menu, recipe, seating plan, survey,
+questionnaire, insurance claim, mortgage papers, lease, warranty, receipt, permit, visa form, vaccine record, timesheet, roadmap,
+design draft, test plan, release notes, pull request, database, logo, flyer, poster, banner, agenda, minutes, proposal, quote,
+estimate, order, inventory, shelf, toolbox, tent, backpack, first aid kit, aquarium, litter box, bird feeder, compost, hedge
+""")
+VERB = _split("""
+clean, fix, finish, check, review, submit, print, update, wash, return, send, sign, renew, organize, paint, repair, sort, order,
+pack, replace, edit, proofread, water, upload, download, scan, file, cancel, test, inspect, measure, polish, label, unpack, move,
+write, draft, read, collect, drop off, pick up, look at, work on, go over, put away, take out, throw out, set up, hand in, fill out
+""")
+BILL = _split("rent, electricity bill, gas bill, water bill, phone bill, internet bill, credit card, parking ticket, tuition, mortgage, car insurance, babysitter, membership fee, taxes")
+ACTIVITY = _split("""
+exercise, meditate, stretch, go for a run, take my medicine, take out the trash, do the dishes, do yoga, practice piano, study
+spanish, feed the cat, feed the dog, walk the dog, water the plants, vacuum the living room, mow the lawn, do the laundry, get a
+haircut, get gas, change the oil, back up my laptop, drink more water, go to the gym, stop by the post office, go grocery shopping,
+apply for the internship, write in my journal, charge my phone, turn off the oven, take a break, rake the leaves, shovel the snow,
+clean out the inbox, plan the trip, check the mail, defrost the chicken, iron my shirt, lock the shed, mop the floor, dust the shelves,
+register to vote, donate blood, return the library books, cook dinner, bake cookies, pack my lunch, memorize the speech, nap
+""")
+EVENT = _split("""
+dentist appointment, doctor's appointment, team meeting, staff meeting, standup, budget review, project kickoff, sprint planning,
+job interview, parent teacher conference, piano recital, birthday party, barbecue, wedding, funeral, baby shower, book club,
+yoga class, spin class, soccer practice, swim lesson, haircut, oil change, vet visit, eye exam, physical, blood test, therapy,
+date night, movie night, game night, potluck, picnic, concert, art show, museum tour, wine tasting, brunch, coffee chat,
+lunch meeting, dinner party, board meeting, sales call, client call, demo, webinar, workshop, training session, orientation,
+open house, house viewing, car inspection, moving day, flight to {city}, train to {city}, graduation, anniversary dinner, choir rehearsal,
+poker night, marathon, hike, camping trip, garage sale, town hall, fire drill, performance review, retrospective, all hands,
+tax appointment, massage, manicure, tennis match, chess club, guitar lesson, driving test, mock exam, study group, lab session,
+field trip, bake sale, fundraiser, church service, bible study, prayer group, volunteer shift, blood drive, office party,
+farewell lunch, happy hour, karaoke, trivia night, science fair, spelling bee, school play, dress rehearsal, photo shoot
+""")
+EVENT_WITH = _split("lunch, dinner, coffee, breakfast, meeting, call, drinks, brunch, a meeting, a call, catch up, one on one, walk, video call, tennis, golf, appointment, interview, sync, chat, zoom")
+PLACE = _split("""
+Luigi's, the park, the office, room 4, room 12, conference room B, the library, city hall, the cafe on Main Street, the gym, my house,
+the community center, Blue Door Cafe, Green Park, the Hilton, the airport, the stadium, 42 Oak Street, the clinic, the golf club,
+Studio 5, the rooftop bar, the museum, the beach house, Pizza Palace, the church, the town square, headquarters, the lobby,
+the north building, room 201, the big conference room, Starbucks, Joe's Diner, the botanical garden, St Mary's hospital, the zoo
+""")
+CITY = _split("""
+Paris, London, New York, Tokyo, Berlin, Madrid, Rome, Oslo, Cairo, Lagos, Mumbai, Delhi, Seoul, Sydney, Toronto, Chicago, Boston,
+Denver, Seattle, Austin, Dallas, Miami, Houston, Phoenix, San Diego, San Francisco, Los Angeles, Portland, Atlanta, Lisbon, Vienna,
+Prague, Warsaw, Dublin, Zurich, Geneva, Munich, Hamburg, Milan, Naples, Athens, Istanbul, Dubai, Nairobi, Cape Town, Lima, Quito,
+Bogota, Havana, Mexico City, Vancouver, Montreal, Halifax, Reykjavik, Helsinki, Stockholm, Copenhagen, Brussels, Antwerp, Lyon,
+Nice, Bordeaux, Porto, Seville, Valencia, Glasgow, Leeds, Bristol, Bath, York, Oxford, Hanoi, Bangkok, Manila, Jakarta, Singapore,
+Taipei, Osaka, Kyoto, Sapporo, Perth, Darwin, Hobart, Auckland, Wellington, Fairbanks, Boise, Tulsa, Omaha, El Paso, Santa Fe,
+Salt Lake City, Baton Rouge, Little Rock, Grand Rapids, Kansas City, St Louis, Fort Worth, Long Beach, Palo Alto, Ann Arbor,
+Cedar Falls, Green Bay, Myrtle Beach, Key West, Niagara Falls, Zanzibar, Marrakesh, Tunis, Accra, Dakar, Kampala, Windhoek
+""")
+REGION = _split("Texas, California, Florida, Ohio, Spain, Italy, Japan, Kenya, Peru, Norway, Ontario, Bavaria, Scotland, Wales, Utah, Iowa, NY, CA, TX, WA, France, Germany, Brazil, India, Mexico, Malta, Guam, Vermont")
+POI = _split("Yosemite National Park, Central Park, the Grand Canyon, Mount Rainier, Lake Tahoe, the Eiffel Tower, Death Valley, Acadia National Park, Stone Creek State Park, Bear Lake, the coast, the mountains, Cedar Point, the Outer Banks")
+TOPIC = _split("""
+the meeting, the budget, the invoice, the party, the project, the schedule, the trip, the report, dinner plans, the new office,
+the contract, the rent, the leaking sink, the holiday plans, the interview, the presentation, my vacation days, the team lunch,
+the soccer game, the school play, the delivery, the broken window, the hiring plan, the launch, the website, the test results,
+the wedding, my car, the tickets, the lease, quarterly results, the deadline, the survey, the conference, the marketing plan
+""")
+CLAUSE = _split("""
+I will be late, I am running ten minutes late, the report is ready, I can't make it today, the meeting is moved to {day}, lunch is on me,
+thank you for the gift, I am on my way, the files are attached, please call me back, happy birthday, the package arrived,
+we need more chairs, I finished the draft, the door code is {num}, the car is fixed, I love you, dinner is at {num} tonight,
+I need the numbers by {day}, we are out of {thing}, please review the {thing}, can you send me the {thing}, I got the job,
+the flight lands at noon, I will pick up the kids, don't forget the {thing}, see you on {day}, the {thing} is broken, I feel sick today,
+the plan looks good, we should talk about {topic}, I approve {topic}, congratulations on the new job, the wifi is down, how are you
+""")
+SUBJECT = _split("""
+Update, Hello, Quick question, Running late, Invoice {num}, Meeting notes, Weekend plans, Thank you, Project status, Dinner, Order {num},
+Happy birthday, Lunch on {day}, Feedback, Urgent, Reminder, Trip details, Room booking, New address, Good news, Budget, Follow up
+""")
+DOMAIN = _split("example.com, mail.com, gmail.com, acme.org, northwind.io, outlook.com, yahoo.com, school.edu, corp.net, proton.me, studio.co, fastmail.com, uni.ac.uk, web.de")
+ADJECTIVE = _split("quick, new, old, big, final, monthly, weekly, annual, first, second, red, blue, green, broken, important, short, long, draft, team, family, summer, winter, spare, shared, missing, overdue")
+CONDITION = _split("rain, snow, be sunny, be windy, be cloudy, be hot, be cold, storm, be foggy, freeze, hail, be humid, drizzle, be warm, be chilly, thunder, be freezing, be nice out, be overcast, clear up")
+ADJ_WEATHER = _split("hot, cold, warm, windy, humid, cloudy, sunny, rainy, chilly, foggy, icy, freezing, stormy, snowy")
+ONSETS = _split("b, br, c, ch, d, dr, f, fl, g, gr, h, j, k, kl, l, m, n, p, pl, qu, r, s, sh, sk, sl, st, t, th, tr, v, w, y, z")
+RIMES = _split("a, ab, ack, al, am, an, ar, ath, e, ed, el, en, er, et, i, ick, il, im, in, is, o, ock, ol, on, or, ot, u, ub, un, ur, ust, ai, ea, oo, ay, y, ine, ora, ell, und")
+
+# Any word list may be added at run time (the base model's data script adds a frequency list of its texts).
+EXTRA: list[str] = []
+
+
+def made_up(rng: random.Random) -> str:
+    """A word that no list holds, two to three syllables long."""
+    return "".join(rng.choice(ONSETS) + rng.choice(RIMES) for _ in range(rng.choice((1, 2, 2, 2, 3))))
+
+
+def rare(rng: random.Random) -> str:
+    """A word that is hard to guess: from the added list where there is one, else made up."""
+    return rng.choice(EXTRA) if EXTRA and rng.random() < 0.75 else made_up(rng)
+
+
+def name(rng: random.Random) -> str:
+    """A person's name as people type it."""
+    roll = rng.random()
+    first = rng.choice(FIRST) if roll < 0.85 else made_up(rng).capitalize()
+    return f"{first} {rng.choice(LAST)}" if rng.random() < 0.15 else first
+
+
+def person(rng: random.Random) -> str:
+    """A name or a relation."""
+    return rng.choice(RELATION) if rng.random() < 0.3 else name(rng)
+
+
+def address(rng: random.Random) -> str:
+    """An e-mail address in one of the usual shapes."""
+    first = rng.choice(FIRST).lower() if rng.random() < 0.7 else made_up(rng)
+    last = rng.choice(LAST).lower() if rng.random() < 0.7 else rare(rng).lower()
+    local = rng.choice((first, f"{first}.{last}", f"{first}{rng.randint(1, 99)}", f"{first[0]}{last}", f"{first}_{last}", last))
+    domain = rng.choice(DOMAIN) if rng.random() < 0.7 else f"{made_up(rng)}.{rng.choice(('com', 'org', 'net', 'io'))}"
+    return f"{local}@{domain}"
+
+
+def identifier(rng: random.Random, kind: str) -> str:
+    """An id as back ends make them: prefixed numbers, hex, plain numbers. ``kind`` is task or event."""
+    prefixes = ("task_", "task-", "t", "T", "t-", "td_", "todo-", "") if kind == "task" else ("evt_", "event-", "e", "E", "ev-", "cal_", "ev", "")
+    prefix = rng.choice(prefixes)
+    body = rng.choice(
+        (
+            lambda: str(rng.randint(1, 99)),
+            lambda: str(rng.randint(100, 999)),
+            lambda: f"{rng.randint(0, 9999):04d}",
+            lambda: f"{rng.getrandbits(16):04x}",
+            lambda: f"{rng.getrandbits(24):06x}",
+            lambda: rng.choice("abcdefghjkmnpqrstuvwxyz") + str(rng.randint(1, 99)),
+            lambda: f"{rng.randint(1, 9)}{rng.choice('abcdefghjkmnpqrstuvwxyz')}{rng.randint(1, 9)}",
+        )
+    )()
+    return prefix + body
+
+
+def city(rng: random.Random) -> str:
+    """A place to ask the weather of."""
+    roll = rng.random()
+    if roll < 0.55:
+        return rng.choice(CITY)
+    if roll < 0.65:
+        return rng.choice(REGION)
+    if roll < 0.72:
+        return rng.choice(POI)
+    if roll < 0.84:
+        return f"{rng.choice(CITY)}, {rng.choice(REGION)}" if rng.random() < 0.5 else f"{rng.choice(CITY)} {rng.choice(REGION)}"
+    word = rare(rng).capitalize()
+    return rng.choice((word, f"{word} {rng.choice(('Falls', 'City', 'Springs', 'Hills', 'Beach', 'Valley'))}", f"{word}, {rng.choice(REGION)}", f"Port {word}"))
+
+
+def noun_phrase(rng: random.Random) -> str:
+    """A thing, often with an adjective or a rare word before it."""
+    roll = rng.random()
+    if roll < 0.5:
+        return rng.choice(THING)
+    if roll < 0.7:
+        return f"{rng.choice(ADJECTIVE)} {rng.choice(THING)}"
+    if roll < 0.88:
+        return f"{rare(rng)} {rng.choice(THING)}"
+    return f"{rare(rng)} {rare(rng)}"
+
+
+def fill(rng: random.Random, text: str) -> str:
+    """Fill ``{name}``, ``{city}``, ``{day}``, ``{num}``, ``{thing}`` and ``{topic}`` in a pool's entry."""
+    while "{" in text:
+        start, rest = text.split("{", 1)
+        slot, end = rest.split("}", 1)
+        value = {
+            "name": lambda: name(rng),
+            "city": lambda: rng.choice(CITY),
+            "day": lambda: rng.choice(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")),
+            "num": lambda: str(rng.randint(2, 12) if rng.random() < 0.5 else rng.randint(100, 9999)),
+            "thing": lambda: noun_phrase(rng),
+            "topic": lambda: rng.choice(TOPIC),
+        }[slot]()
+        text = start + value + end
+    return text
+
+
+def todo(rng: random.Random) -> str:
+    """Something to do, as a verb phrase: the title of a task."""
+    roll = rng.random()
+    if roll < 0.14:
+        return f"{rng.choice(('call', 'call', 'phone', 'text', 'email', 'ring', 'message', 'visit', 'thank', 'meet', 'ask', 'pay'))} {person(rng)}"
+    if roll < 0.20:
+        return f"{rng.choice(('call', 'email', 'ask', 'talk to', 'remind', 'tell'))} {person(rng)} about {fill(rng, rng.choice(TOPIC)) if rng.random() < 0.5 else 'the ' + noun_phrase(rng)}"
+    if roll < 0.32:
+        return f"{rng.choice(('buy', 'get', 'pick up', 'order', 'purchase', 'grab'))} {fill(rng, rng.choice(ITEM)) if rng.random() < 0.65 else noun_phrase(rng)}"
+    if roll < 0.38:
+        return f"pay {rng.choice(('the ', 'my '))}{rng.choice(BILL)}"
+    if roll < 0.56:
+        return rng.choice(ACTIVITY)
+    if roll < 0.84:
+        return f"{rng.choice(VERB)} {rng.choice(('the ', 'my ', 'the ', ''))}{noun_phrase(rng)}"
+    if roll < 0.90:
+        return f"{rng.choice(VERB)} {rng.choice(('the ', 'my '))}{rng.choice(THING)} {rng.choice(('for', 'with', 'from', 'to'))} {person(rng)}"
+    if roll < 0.95:
+        return f"{rare(rng)} {rng.choice(('the ', 'my ', ''))}{noun_phrase(rng)}"
+    return f"{rng.choice(('book', 'schedule', 'make', 'reserve', 'confirm', 'prepare for', 'get ready for'))} {rng.choice(('my ', 'the '))}{fill(rng, rng.choice(EVENT))}"
+
+
+def event(rng: random.Random) -> str:
+    """What an event is about: its summary."""
+    roll = rng.random()
+    if roll < 0.45:
+        return fill(rng, rng.choice(EVENT))
+    if roll < 0.68:
+        return f"{rng.choice(EVENT_WITH)} with {person(rng)}"
+    if roll < 0.76:
+        who = name(rng)
+        return f"{who}'s {rng.choice(('birthday', 'birthday party', 'party', 'wedding', 'recital', 'graduation', 'game', 'visit'))}"
+    if roll < 0.90:
+        return f"{noun_phrase(rng)} {rng.choice(('meeting', 'review', 'workshop', 'call', 'session', 'appointment', 'party', 'training', 'demo', 'inspection'))}"
+    if roll < 0.96:
+        return f"{rare(rng)} {fill(rng, rng.choice(EVENT))}"
+    return f"{rng.choice(EVENT_WITH)} with {name(rng)} and {name(rng)}"
+
+
+def message(rng: random.Random) -> str:
+    """What an e-mail says."""
+    text = fill(rng, rng.choice(CLAUSE))
+    if rng.random() < 0.15:
+        text = f"{text} and {fill(rng, rng.choice(CLAUSE))}"
+    elif rng.random() < 0.2:
+        text = f"the {noun_phrase(rng)} {rng.choice(('is ready', 'is late', 'needs work', 'looks great', 'is cancelled', 'was delivered', 'is on the desk'))}"
+    return text
+
+
+def topic(rng: random.Random) -> str:
+    """What an e-mail or a note is about."""
+    return rng.choice(TOPIC) if rng.random() < 0.55 else f"the {noun_phrase(rng)}"
