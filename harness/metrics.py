@@ -16,9 +16,9 @@ A rate of nothing has neither value nor bound: None, never 0 or 1.
 | disambiguation_pairs | tools right in both | pairs measured as a whole |
 | no_tool_recall | plain replies that are not empty | no-tool cases |
 | no_tool_precision | of them those where no tool is right | replies without a call |
-| argument_accuracy | expected calls that came with accepted arguments | scored expected calls of cases that expect calls |
+| argument_accuracy | expected calls that came with accepted arguments | scored calls that cases expect |
 | schema_validity | replies whose calls all fit their schema | replies of kind call |
-| general_retention | general cases that base and adapter answer in plain text | general cases that the base so answers |
+| general_retention | of them those the adapter answers so too | general cases the base answers in plain text |
 
 An empty reply is silence: in no_tool_recall it is no answer, in no_tool_precision a reply without a call that is not
 rightly so. A call missed, malformed or of another tool counts against argument_accuracy: its denominator is what the
@@ -28,6 +28,7 @@ cases ask for, not what the model happened to try.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,7 +71,11 @@ class Quantiles:
     p50: float
     p95: float
     p95_upper: float | None  # None when there are too few measurements for a bound
-    worst: float
+    ranked: tuple[float, ...] = ()  # all measurements, ascending
+
+    def under(self, seconds: float) -> int:
+        """How many replies took less than this."""
+        return bisect_left(self.ranked, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,7 @@ def mcnemar_exact(b: int, c: int) -> float:
 
 
 def count_rate(k: int, n: int) -> Rate:
-    """k of n as a Rate with its exact bound."""
+    """A Rate of k in n with its exact bound."""
     return Rate(k, n, k / n if n else None, clopper_pearson_lower(k, n))
 
 
@@ -203,7 +208,7 @@ def find_quantiles(seconds: Sequence[float]) -> Quantiles | None:
         p50=ranked[_nearest_rank(0.5, n) - 1],
         p95=ranked[_nearest_rank(LATENCY_QUANTILE, n) - 1],
         p95_upper=None if rank is None else ranked[rank - 1],
-        worst=ranked[-1],
+        ranked=tuple(ranked),
     )
 
 

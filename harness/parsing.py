@@ -45,7 +45,7 @@ _STRING_STOP = {'"': re.compile(r'["\\\n]'), "'": re.compile(r"['\\\n]")}
 _COLON = re.compile(r"[ \t\n]*:")
 _SPACE = " \t\n\r\f\v"
 
-_TOOL, _PARAMS, _NAME, _ARGUMENTS = 1, 2, 4, 8
+_TOOL, _PARAMS, _NAME, _ARGUMENTS, _TOOL_FIRST, _OTHER = 1, 2, 4, 8, 16, 32
 _FLAGS = {"tool": _TOOL, "params": _PARAMS, "name": _NAME, "arguments": _ARGUMENTS, "parameters": _ARGUMENTS}
 
 
@@ -229,57 +229,42 @@ def _find_call_objects(text: str, *, bare_keys: bool) -> list[tuple[int, int, st
     if "{" not in text or not any(word in text for word in ("tool", "name", "\\u")):
         return []
     found: list[tuple[int, int, str]] = []
-    starts: list[int] = []
-    flags: list[int] = []
-    first: list[int] = []  # the flag of an object's first key, -1 before it
+    starts: list[int] = []  # of the objects that are open
+    flags: list[int] = []  # the keys that each of them has
     at = 0
     while (token := _TOKEN.search(text, at)) is not None:
-        at = token.end()
-        mark = token.group()[0]
+        start, at = token.span()
+        mark = text[start]
         if mark == "{":
-            starts.append(token.start())
+            starts.append(start)
             flags.append(0)
-            first.append(-1)
-            continue
-        if not starts:
-            if mark not in "}\"'":
-                continue
-            following = text.find("{", at)
-            if following < 0:
+        elif not starts:  # outside of objects only the next brace counts
+            at = text.find("{", at)
+            if at < 0:
                 break
-            at = following
-            continue
-        if mark == "}":
+        elif mark == "}":
             start, seen = starts.pop(), flags.pop()
-            first.pop()
-            why = _call_by_keys(seen)
+            why = _call_by_keys(seen) if seen else ""
             if why:
                 while found and found[-1][0] > start:  # the outer object covers what was found inside it
                     found.pop()
                 found.append((start, at, why))
-            continue
-        if mark in "\"'":
-            if mark == "'" and not _follows(text, token.start(), "{[,:("):
-                continue  # an apostrophe
-            at, key = _skip_string(text, at, mark)
-            if key not in _FLAGS and "\\" not in key and first[-1] >= 0:
-                continue
-            colon = _COLON.match(text, at)
-            if colon is None:
-                continue
-            at = colon.end()
-            key = _unescape(key)
         else:
-            key, colon = token.group(), _COLON.match(text, at)
-            if not bare_keys or colon is None or not _follows(text, token.start(), "{,"):
+            if mark == '"' or mark == "'":
+                if mark == "'" and not _follows(text, start, "{[,:("):
+                    continue  # an apostrophe
+                at, key = _skip_string(text, at, mark)
+                key = _unescape(key)
+            elif bare_keys and _follows(text, start, "{,"):
+                key = token.group()
+            else:
                 continue
-            at = colon.end()
-        flag = _FLAGS.get(key, 0)
-        flags[-1] |= flag
-        if first[-1] < 0:
-            first[-1] = flag
-    for start, seen, head in zip(starts, flags, first, strict=True):
-        why = _call_by_keys(seen) or ("an unfinished call object" if head == _TOOL else "")
+            if (key in _FLAGS or not flags[-1]) and (colon := _COLON.match(text, at)) is not None:
+                at = colon.end()
+                flag = _FLAGS.get(key, _OTHER)
+                flags[-1] |= flag if flags[-1] or flag != _TOOL else _TOOL | _TOOL_FIRST
+    for start, seen in zip(starts, flags, strict=True):
+        why = _call_by_keys(seen) or ("an unfinished call object" if seen & _TOOL_FIRST else "")
         if why:  # never closed, so it covers the rest
             return [span for span in found if span[0] < start] + [(start, len(text), why)]
     return found
@@ -301,12 +286,12 @@ def _follows(text: str, at: int, marks: str) -> bool:
 
 def _skip_string(text: str, at: int, quote: str) -> tuple[int, str]:
     """The end and the raw content of a string that starts before ``at``; an unclosed one ends with its line."""
-    start, stop = at, _STRING_STOP[quote]
-    while (match := stop.search(text, at)) is not None:
-        if match.group() == "\\":
-            at = match.end() + 1
-            continue
-        return (match.end() if match.group() == quote else match.start()), text[start : match.start()]
+    start, search = at, _STRING_STOP[quote].search
+    while (match := search(text, at)) is not None:
+        stop = match.start()
+        if text[stop] != "\\":
+            return (stop + 1 if text[stop] == quote else stop), text[start:stop]
+        at = stop + 2
     return len(text), text[start:]
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from harness.parsing import format_call
 from harness.toolset import Toolset, is_instant
 from harness.types import Case, ErrorType, ExpectedCall, Outcome, Reply, ReplyKind, ToolCall, Verdict
 
@@ -113,20 +114,18 @@ def gold_reply(case: Case, toolset: Toolset, option: int = 0) -> str:
     ``option`` 0 is ``expect``, 1 the first alternative, and so on. Where any value is accepted, a schema-valid sample
     stands; an optional parameter whose first accepted value is null is left out.
     """
-    calls = gold_calls(case, toolset, option)
-    return "\n".join(render_call(call) for call in calls) if calls else PLAIN_ANSWER
+    return render_gold(gold_calls(case, toolset, option))
+
+
+def render_gold(calls: Sequence[ToolCall]) -> str:
+    """Calls as a reply text with nothing around their blocks; a plain sentence where there are none."""
+    return "\n".join(format_call(call) for call in calls) or PLAIN_ANSWER
 
 
 def gold_calls(case: Case, toolset: Toolset, option: int = 0) -> tuple[ToolCall, ...]:
     """The calls of ``gold_reply``, not yet text."""
     expected = (case.expect, *case.alternatives)[option]
     return tuple(_gold_call(call, toolset, case.now) for call in expected)
-
-
-def render_call(call: ToolCall) -> str:
-    """One call in the reply contract: a json fence around one object on one line."""
-    body = json.dumps({"tool": call.tool, "params": dict(call.params)}, ensure_ascii=False)
-    return f"```json\n{body}\n```"
 
 
 def sample_call(tool: str, toolset: Toolset, now: str) -> ToolCall:

@@ -39,15 +39,21 @@ class Layer:
 
 @dataclass(slots=True)
 class Prefix:
-    """Keys and values of the tokens that the prompts share: per layer [kv heads, tokens, head size]."""
+    """Keys [kv heads, head size, tokens] and values [kv heads, tokens, head size] of shared tokens, per layer.
+
+    Keys lie across (here and in the rows' own buffers), since MKL multiplies few queries with keys that lie along up to
+    five times more slowly.
+    """
 
     ids: list[int]
     keys: list[Tensor]
     values: list[Tensor]
 
     def cut(self, length: int) -> Prefix:
-        """The first tokens of the prefix; a view."""
-        keys, values = [k[:, :length] for k in self.keys], [v[:, :length] for v in self.values]
+        """The first tokens of the prefix; the keys are copied, to lie close again."""
+        if length == len(self.ids):
+            return self
+        keys, values = [k[:, :, :length].contiguous() for k in self.keys], [v[:, :length] for v in self.values]
         return Prefix(self.ids[:length], keys, values)
 
 
@@ -86,7 +92,7 @@ class LlamaDecoder:
     def prefill(self, ids: Sequence[int]) -> Prefix:
         """Compute the prefix once."""
         empty = self.embed.new_zeros((self.kv_heads, 0, self.size))
-        none = Prefix([], [empty] * len(self.layers), [empty] * len(self.layers))
+        none = Prefix([], [empty.transpose(1, 2)] * len(self.layers), [empty] * len(self.layers))
         rows = torch.tensor([list(ids)], device=self.embed.device)
         _, keys, values = self._read(none, rows, [0], want_logits=False)
         return Prefix(list(ids), [k[0] for k in keys], [v[0] for v in values])
@@ -127,13 +133,13 @@ class LlamaDecoder:
             if len(done) >= max(1, DROP_SHARE * len(rows)):
                 kept = [place for place, row in enumerate(rows) if row not in done]
                 index = torch.tensor(kept, device=device)
-                keys = [_grow(k[:, :, :used].index_select(0, index), GROW) for k in keys]
-                values = [_grow(v[:, :, :used].index_select(0, index), GROW) for v in values]
+                keys = [_grow_keys(k[..., :used].index_select(0, index)) for k in keys]
+                values = [_grow_values(v[:, :, :used].index_select(0, index)) for v in values]
                 room = used + GROW
                 tokens, pad = tokens.index_select(0, index), pad.index_select(0, index)
                 rows, done = [rows[place] for place in kept], set()
             elif used == room:
-                keys, values = [_grow(k, GROW) for k in keys], [_grow(v, GROW) for v in values]
+                keys, values = [_grow_keys(k) for k in keys], [_grow_values(v) for v in values]
                 room = used + GROW
             hidden = self._step(prefix, tokens, keys, values, used, pad, base)
             used += 1
@@ -149,28 +155,24 @@ class LlamaDecoder:
         positions = (column[None] - pad[:, None]).clamp(min=0) + base
         cos, sin = self._rotation(base + length)
         cos, sin = cos[positions][:, :, None], sin[positions][:, :, None]
-        # Row r, token i sees all of the prefix and its own tokens pad[r] .. i; a pad sees itself, to have no empty row.
+        # Row r, token i sees its own tokens pad[r] .. i; a pad sees itself, since a softmax over nothing is no number.
         own = (column[None, :] <= column[:, None])[None] & (column[None, None, :] >= pad[:, None, None])
         own = own | (column[None, :] == column[:, None])[None]
-        seen = torch.cat([own.new_ones((count, length, base)), own], -1)[:, None]
+        seen = torch.zeros_like(own, dtype=self.embed.dtype).masked_fill_(~own, float("-inf"))[:, None]
         x = functional.embedding(ids, self.embed)
         keys, values = [], []
         for depth, layer in enumerate(self.layers):
             q, k, v = self._heads(layer, x)
             q, k = _rotate(q, cos, sin).transpose(1, 2), _rotate(k, cos, sin).transpose(1, 2)
             v = v.transpose(1, 2)
-            keys.append(k.contiguous())
+            keys.append(k.transpose(2, 3).contiguous())
             values.append(v.contiguous())
             if depth == len(self.layers) - 1:
                 if not want_logits:
                     break
                 # Only the last token of each row goes on; the others have given their keys and values.
                 q, x, seen = q[:, :, -1:], x[:, -1:], seen[:, :, -1:]
-            all_k = torch.cat([prefix.keys[depth].expand(count, -1, -1, -1), keys[-1]], 2)
-            all_v = torch.cat([prefix.values[depth].expand(count, -1, -1, -1), values[-1]], 2)
-            mixed = functional.scaled_dot_product_attention(
-                q, all_k, all_v, attn_mask=seen, enable_gqa=self.heads != self.kv_heads
-            )
+            mixed = _attend_both(q, prefix.keys[depth].transpose(1, 2), prefix.values[depth], k, v, seen)
             x = self._finish(layer, x, mixed.transpose(1, 2).flatten(2))
         return _rms(x[:, -1], self.norm, self.eps), keys, values
 
@@ -189,12 +191,12 @@ class LlamaDecoder:
         for depth, layer in enumerate(self.layers):
             q, k, v = self._heads(layer, x)
             q = _rotate(q, cos, sin) * scale
-            keys[depth][:, :, used] = _rotate(k, cos, sin)
+            keys[depth][..., used] = _rotate(k, cos, sin)
             values[depth][:, :, used] = v
             q = q.view(count, self.kv_heads, group, self.size)
             shared = q.transpose(0, 1).reshape(self.kv_heads, count * group, self.size)
-            over_prefix = torch.bmm(shared, prefix.keys[depth].transpose(1, 2)).view(self.kv_heads, count, group, base)
-            over_own = torch.matmul(q, keys[depth][:, :, : used + 1].transpose(2, 3)).transpose(0, 1)
+            over_prefix = torch.bmm(shared, prefix.keys[depth]).view(self.kv_heads, count, group, base)
+            over_own = torch.matmul(q, keys[depth][..., : used + 1]).transpose(0, 1)
             if any_pads:
                 over_own = over_own.masked_fill(hidden_pads, float("-inf"))
             weights = torch.cat([over_prefix, over_own], -1).softmax(-1)
@@ -248,5 +250,30 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], -1) * sin
 
 
-def _grow(x: Tensor, columns: int) -> Tensor:
-    return functional.pad(x, (0, 0, 0, columns))
+def _attend_both(q: Tensor, prefix_k: Tensor, prefix_v: Tensor, own_k: Tensor, own_v: Tensor, seen: Tensor) -> Tensor:
+    """Attention of [rows, heads, tokens, size] over the one prefix (all of it) and over each row's own tokens."""
+    count, heads, length, size = q.shape
+    grouped = heads != own_k.shape[1]
+    if q.device.type != "cpu" or prefix_k.shape[1] == 0 or grouped:
+        all_k = torch.cat([prefix_k.expand(count, -1, -1, -1), own_k], 2)
+        all_v = torch.cat([prefix_v.expand(count, -1, -1, -1), own_v], 2)
+        whole = functional.pad(seen, (prefix_k.shape[1], 0))
+        return functional.scaled_dot_product_attention(q, all_k, all_v, attn_mask=whole, enable_gqa=grouped)
+    # All rows' queries as one long row over the prefix, then both parts joined by their log-sum-exp: a third less time
+    # than copying the prefix to every row.
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    long = q.transpose(1, 2).reshape(1, count * length, heads, size).transpose(1, 2)
+    over_prefix, weight_prefix = flash(long, prefix_k[None], prefix_v[None])
+    over_prefix = over_prefix.transpose(1, 2).reshape(count, length, heads, size).transpose(1, 2)
+    weight_prefix = weight_prefix.reshape(heads, count, length).transpose(0, 1)
+    over_own, weight_own = flash(q, own_k, own_v, attn_mask=seen)
+    share = torch.sigmoid(weight_prefix - weight_own.reshape(count, heads, length))[..., None]
+    return over_own + (over_prefix - over_own) * share
+
+
+def _grow_keys(keys: Tensor) -> Tensor:
+    return functional.pad(keys, (0, GROW))
+
+
+def _grow_values(values: Tensor) -> Tensor:
+    return functional.pad(values, (0, 0, 0, GROW))

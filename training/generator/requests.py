@@ -217,7 +217,7 @@ def create_event(rng: random.Random, now: datetime) -> Request:
     if rng.random() < 0.22:
         place = words.fill(rng, rng.choice(words.PLACE)) if rng.random() < 0.8 else f"{words.rare(rng)} {rng.choice(('hall', 'cafe', 'street', 'room', 'center'))}"
         extra += f" {'in' if 'room' in place.lower() and rng.random() < 0.7 else 'at'} {place}"
-        params["location"] = place
+        params["location"] = place.removeprefix("the ")
     if rng.random() < 0.1:
         guests = [words.address(rng) if rng.random() < 0.5 else words.name(rng) for _ in range(rng.choice((1, 1, 2)))]
         extra += f"{rng.choice((' and invite', ', invite', ' with invites to'))} {' and '.join(guests)}"
@@ -303,7 +303,7 @@ def send_email(rng: random.Random, now: datetime) -> Request:
     cc: list[str] = []
     if rng.random() < 0.1:
         cc = [words.address(rng) if rng.random() < 0.6 else words.name(rng) for _ in range(rng.choice((1, 1, 2)))]
-    copy = f"{rng.choice((', cc', ' and cc', ', copy', ' with', ' and copy in'))} {' and '.join(cc)}{' in cc' if False else ''}" if cc else ""
+    copy = f"{rng.choice((', cc', ' and cc', ', copy', ' with', ' and copy in'))} {' and '.join(cc)}" if cc else ""
     if copy.startswith(" with"):
         copy += " in cc"
     body, about = words.message(rng), words.topic(rng)
@@ -382,7 +382,7 @@ def contrast(rng: random.Random, now: datetime) -> tuple[Request, Request]:
         )
     )
     return (
-        finish(rng, phrase(rng, task, slots), ("createTask", {"title": a + thing if a == "my " and False else thing, "priority": "medium", "dueDate": times.due(now, when)})),
+        finish(rng, phrase(rng, task, slots), ("createTask", {"title": thing, "priority": "medium", "dueDate": times.due(now, when)})),
         finish(rng, phrase(rng, event, slots), ("createCalendarEvent", {"summary": thing, "startTime": times.stamp(now, when.day, when.clock)})),
     )
 
