@@ -11,17 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
-
-from jsonschema import Draft202012Validator
 
 from harness.errors import CaseError, SetupError
 from harness.parsing import parse_reply
 from harness.prompt import has_special_tokens
 from harness.scoring import accepts_anything, gold_calls, normalise_text, render_gold, sample_call, score_reply
-from harness.toolset import FORMATS, Toolset, digest_json, is_instant
+from harness.toolset import Tool, Toolset, digest_json, is_instant
 from harness.types import Case, ErrorType, ExpectedCall, Message, Reply, ReplyKind, ToolCall, Verdict
 
 SUITES = ("selection", "disambiguation", "negatives", "crud", "multi_turn", "compound", "arguments", "general")
@@ -428,18 +425,14 @@ def _value_error(toolset: Toolset, tool: str, name: str, value: Any) -> str:
     # The same few values (priorities, units, dates) stand in hundreds of cases.
     key = (toolset.digest, tool, name, json.dumps(value))
     if key not in _known_errors:
-        validator = _property_validator(json.dumps(toolset.tools[tool].parameters["properties"][name]))
-        fits = validator.is_valid(value)
-        _known_errors[key] = "" if fits else next(error.message for error in validator.iter_errors(value))
+        schema = toolset.tools[tool].parameters["properties"][name]
+        alone = Tool(tool, "", {"type": "object", "properties": {name: schema}})
+        errors = Toolset(toolset.name, {tool: alone}, toolset.digest).schema_errors(tool, {name: value})
+        _known_errors[key] = errors[0] if errors else ""
     return _known_errors[key]
 
 
 _known_errors: dict[tuple[str, str, str, str], str] = {}
-
-
-@cache
-def _property_validator(schema: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema), format_checker=FORMATS)
 
 
 def _prove_scores(case: Case, toolset: Toolset) -> list[str]:

@@ -40,8 +40,10 @@ _RUN = re.compile(r"`{3,}|~{3,}")
 _OPENER = re.compile(r" {0,3}(`{3,}|~{3,})")
 _INNER_FENCE = re.compile(r"(?:`{3,}|~{3,})json[ \t]*(?=[\[{]|$)", re.IGNORECASE | re.ASCII)
 _JSON_INFO = re.compile(r"json[ \t]*(?=[\[{])", re.IGNORECASE | re.ASCII)
-_TOKEN = re.compile(r"""[{}"']|\b(?:tool|params|name|arguments|parameters)\b""", re.ASCII)
-_STRING_STOP = {'"': re.compile(r'["\\\n]'), "'": re.compile(r"['\\\n]")}
+# Possessive, so that a string is passed over once; it ends with its line when it is not closed.
+_TOKEN = re.compile(r"""[{}']|"(?:[^"\\\n]|\\.)*+"?|\b(?:tool|params|name|arguments|parameters)\b""", re.ASCII)
+_APOSTROPHED = re.compile(r"'(?:[^'\\\n]|\\.)*+'?")
+_BEFORE_VALUE = (":", " ", "\t", "\n")
 _COLON = re.compile(r"[ \t\n]*:")
 _SPACE = " \t\n\r\f\v"
 
@@ -250,19 +252,23 @@ def _find_call_objects(text: str, *, bare_keys: bool) -> list[tuple[int, int, st
                     found.pop()
                 found.append((start, at, why))
         else:
-            if mark == '"' or mark == "'":
-                if mark == "'" and not _follows(text, start, "{[,:("):
+            if mark == '"':
+                key = text[start + 1 : at - 1]
+            elif mark == "'":
+                if not _follows(text, start, "{[,:("):
                     continue  # an apostrophe
-                at, key = _skip_string(text, at, mark)
-                key = _unescape(key)
+                string = _APOSTROPHED.match(text, start)
+                at = string.end() if string else at
+                key = text[start + 1 : at - 1]
             elif bare_keys and _follows(text, start, "{,"):
                 key = token.group()
             else:
                 continue
-            if (key in _FLAGS or not flags[-1]) and (colon := _COLON.match(text, at)) is not None:
-                at = colon.end()
-                flag = _FLAGS.get(key, _OTHER)
-                flags[-1] |= flag if flags[-1] or flag != _TOOL else _TOOL | _TOOL_FIRST
+            if text[at : at + 1] not in _BEFORE_VALUE or (colon := _COLON.match(text, at)) is None:
+                continue
+            at = colon.end()
+            flag = _FLAGS.get(_unescape(key), _OTHER)
+            flags[-1] |= flag if flags[-1] or flag != _TOOL else _TOOL | _TOOL_FIRST
     for start, seen in zip(starts, flags, strict=True):
         why = _call_by_keys(seen) or ("an unfinished call object" if seen & _TOOL_FIRST else "")
         if why:  # never closed, so it covers the rest
@@ -282,17 +288,6 @@ def _follows(text: str, at: int, marks: str) -> bool:
     """True where what stands at ``at`` follows one of the marks, with little space between: else it is prose."""
     before = text[max(0, at - 20) : at].rstrip(_SPACE)
     return before != "" and before[-1] in marks
-
-
-def _skip_string(text: str, at: int, quote: str) -> tuple[int, str]:
-    """The end and the raw content of a string that starts before ``at``; an unclosed one ends with its line."""
-    start, search = at, _STRING_STOP[quote].search
-    while (match := search(text, at)) is not None:
-        stop = match.start()
-        if text[stop] != "\\":
-            return (stop + 1 if text[stop] == quote else stop), text[start:stop]
-        at = stop + 2
-    return len(text), text[start:]
 
 
 def _unescape(key: str) -> str:

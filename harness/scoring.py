@@ -55,10 +55,9 @@ class _Fit:
     weight: int
 
     @property
-    def rank(self) -> tuple[bool, bool, int, int, int]:
+    def rank(self) -> tuple[bool, bool, int, int]:
         """Greater fits better."""
-        missed = _count_scored(self.option) - self.arguments_right
-        return (self.error_type is None, self.tools_right, -self.distance, -missed, self.weight)
+        return (self.error_type is None, self.tools_right, -self.distance, self.weight)
 
 
 def score_reply(case: Case, reply: Reply, toolset: Toolset, *, text: str = "", truncated: bool = False) -> Outcome:
@@ -170,7 +169,12 @@ def normalise_text(text: str) -> str:
 
     Unicode is read as NFKC. An article at the very end stays, since it is a name there ("plan A").
     """
-    # Twice: casefolding can undo NFKC (final sigma and ligatures), and NFKC can bring in capitals (™).
+    while (plainer := _normalise_once(text)) != text:  # an article may come to light behind a quote that was stripped
+        text = plainer
+    return text
+
+
+def _normalise_once(text: str) -> str:
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(QUOTES)
     words = _strip_ends(" ".join(text.split())).split(" ")
     return _strip_ends(" ".join([word for word in words[:-1] if word not in ARTICLES] + words[-1:]))

@@ -14,19 +14,17 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator, FormatChecker
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import SetupError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 TOOLSETS = Path(__file__).parent / "toolsets"
 DEFAULT_TOOLSET = TOOLSETS / "personal_assistant.json"
 
-FORMATS = FormatChecker(formats=())
 
-
-@FORMATS.checks("date")
 def is_date(value: object) -> bool:
     """True for ``YYYY-MM-DD`` of a real day; other types are left to ``type``."""
     if not isinstance(value, str):
@@ -37,7 +35,6 @@ def is_date(value: object) -> bool:
         return False
 
 
-@FORMATS.checks("date-time")
 def is_instant(value: object) -> bool:
     """True for an ISO 8601 date and time with an offset (``Z`` counts); other types are left to ``type``."""
     if not isinstance(value, str):
@@ -50,11 +47,12 @@ def is_instant(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool: ``parameters`` is a JSON Schema of type object."""
+    """One tool: ``parameters`` is a JSON Schema of type object, ``schema`` its canonical JSON text."""
 
     name: str
     description: str
     parameters: Mapping[str, Any]
+    schema: str
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -78,25 +76,28 @@ class Toolset:
         """Why ``params`` are not a valid call of ``tool``; empty when they are. An unknown tool is one error."""
         if tool not in self.tools:
             return [f"unknown tool {tool!r}; known: {', '.join(self.tools)}"]
-        errors = _validator(json.dumps(self.tools[tool].parameters, sort_keys=True)).iter_errors(dict(params))
-        return sorted(f"{'.'.join(map(str, e.path)) or tool}: {e.message}" for e in errors)
+        errors = _validator(self.tools[tool].schema).iter_errors(dict(params))
+        return sorted(f"{'.'.join(map(str, error.path)) or tool}: {error.message}" for error in errors)
 
 
 def load_toolset(path: Path = DEFAULT_TOOLSET) -> Toolset:
     """Read a toolset file.
 
     Raises:
-        SetupError: the file is missing, is not JSON, or holds a parameter schema that is not JSON Schema.
+        SetupError: the file is missing, is not JSON, or lacks a part. A schema that is no JSON Schema is found when first used.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        tools = {t["name"]: Tool(t["name"], t["description"], t["parameters"]) for t in raw["tools"]}
-        for tool in tools.values():
-            Draft202012Validator.check_schema(dict(tool.parameters))
+        tools = {
+            t["name"]: Tool(t["name"], t["description"], t["parameters"], json.dumps(t["parameters"], sort_keys=True))
+            for t in raw["tools"]
+        }
     except FileNotFoundError:
-        raise SetupError(f"No toolset at {path}. Shipped toolsets: {', '.join(sorted(p.stem for p in TOOLSETS.glob('*.json')))}.") from None
+        shipped = ", ".join(sorted(p.stem for p in TOOLSETS.glob("*.json")))
+        raise SetupError(f"No toolset at {path}. Shipped toolsets: {shipped}.") from None
     except Exception as error:
-        raise SetupError(f"{path} is not a toolset: {error}. Expected {{name, tools: [{{name, description, parameters}}]}}.") from error
+        shape = "{name, tools: [{name, description, parameters}]}"
+        raise SetupError(f"{path} is not a toolset: {error}. Expected {shape}.") from error
     if len(tools) != len(raw["tools"]):
         raise SetupError(f"{path} names a tool twice. Give each tool a name of its own.")
     return Toolset(name=str(raw["name"]), tools=tools, digest=digest_json(raw))
@@ -111,7 +112,17 @@ def digest_json(value: object) -> str:
 @cache
 def _validator(schema: str) -> Draft202012Validator:
     # Building a validator costs more than using it; the JSON text is the key since schemas are plain dicts.
-    return Draft202012Validator(json.loads(schema), format_checker=FORMATS)
+    # jsonschema is imported here: `pytest --help` has no use for it.
+    from jsonschema import Draft202012Validator, FormatChecker, SchemaError
+
+    formats = FormatChecker(formats=())
+    formats.checks("date")(is_date)
+    formats.checks("date-time")(is_instant)
+    try:
+        Draft202012Validator.check_schema(json.loads(schema))
+    except SchemaError as error:
+        raise SetupError(f"A tool's parameters are not JSON Schema: {error.message}. Mend them in the toolset file.") from None
+    return Draft202012Validator(json.loads(schema), format_checker=formats)
 
 
 def _doc_line(tool: Tool) -> str:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+READ_TOKENS = 2048  # prompt tokens of a batch that are read at once
 GROW = 32  # columns by which a batch's own key/value buffers grow
 # Finished rows are dropped when this share of the batch is done: dropping copies the other rows' keys and values.
 DROP_SHARE = 0.125
@@ -48,6 +49,13 @@ class Prefix:
     ids: list[int]
     keys: list[Tensor]
     values: list[Tensor]
+
+    @classmethod
+    def empty(cls, decoder: LlamaDecoder) -> Prefix:
+        """No token: every prompt is read whole."""
+        nothing = decoder.embed.new_zeros((decoder.kv_heads, 0, decoder.size))
+        depth = len(decoder.layers)
+        return cls([], [nothing.transpose(1, 2)] * depth, [nothing] * depth)
 
     def cut(self, length: int) -> Prefix:
         """The first tokens of the prefix; the keys are copied, to lie close again."""
@@ -91,11 +99,9 @@ class LlamaDecoder:
     @torch.no_grad()
     def prefill(self, ids: Sequence[int]) -> Prefix:
         """Compute the prefix once."""
-        empty = self.embed.new_zeros((self.kv_heads, 0, self.size))
-        none = Prefix([], [empty.transpose(1, 2)] * len(self.layers), [empty] * len(self.layers))
         rows = torch.tensor([list(ids)], device=self.embed.device)
-        _, keys, values = self._read(none, rows, [0], want_logits=False)
-        return Prefix(list(ids), [k[0] for k in keys], [v[0] for v in values])
+        _, keys, values = self._read(Prefix.empty(self), rows, [0])
+        return Prefix(list(ids), [k[0].transpose(1, 2).contiguous() for k in keys], [v[0] for v in values])
 
     @torch.no_grad()
     def generate(
@@ -109,12 +115,11 @@ class LlamaDecoder:
         longest = max(map(len, suffixes))
         pads = [longest - len(suffix) for suffix in suffixes]
         ids = torch.tensor([[0] * p + list(s) for p, s in zip(pads, suffixes, strict=True)], device=device)
-        hidden, keys, values = self._read(prefix, ids, pads, want_logits=True)
-        used, room = longest, longest
+        hidden, keys, values = self._read_rows(prefix, ids, pads)
+        used, room = longest, longest + GROW
         rows = list(range(len(suffixes)))
         written: list[list[int]] = [[] for _ in rows]
         pad = torch.tensor(pads, device=device)
-        base = len(prefix.ids)
         done: set[int] = set()  # rows that are finished and still in the batch
         stop_ids = torch.tensor(sorted(stop), device=device)
         for step in range(max_new):
@@ -141,14 +146,31 @@ class LlamaDecoder:
             elif used == room:
                 keys, values = [_grow_keys(k) for k in keys], [_grow_values(v) for v in values]
                 room = used + GROW
-            hidden = self._step(prefix, tokens, keys, values, used, pad, base)
+            hidden = self._step(prefix, tokens, (keys, values), used, pad)
             used += 1
 
-    def _read(
-        self, prefix: Prefix, ids: Tensor, pads: Sequence[int], *, want_logits: bool
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Run rows of tokens behind the prefix: last hidden state of each row, and its keys and values per layer."""
-        count, length = ids.shape
+    def _read_rows(self, prefix: Prefix, ids: Tensor, pads: Sequence[int]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """``_read`` in pieces that stay in the caches, into buffers with room for new tokens."""
+        count, longest = ids.shape
+        keys = [self.embed.new_empty((count, self.kv_heads, self.size, longest + GROW)) for _ in self.layers]
+        values = [self.embed.new_empty((count, self.kv_heads, longest + GROW, self.size)) for _ in self.layers]
+        hidden = []
+        piece = max(1, READ_TOKENS // longest)
+        for start in range(0, count, piece):
+            rows = slice(start, start + piece)
+            last, some_keys, some_values = self._read(prefix, ids[rows], pads[rows])
+            hidden.append(last)
+            for depth in range(len(self.layers)):
+                keys[depth][rows, :, :, :longest] = some_keys[depth].transpose(2, 3)
+                values[depth][rows, :, :longest] = some_values[depth]
+        return torch.cat(hidden), keys, values
+
+    def _read(self, prefix: Prefix, ids: Tensor, pads: Sequence[int]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Run rows of tokens behind the prefix: last hidden state of each row, and its keys and values per layer.
+
+        Both are [rows, kv heads, tokens, head size].
+        """
+        length = ids.shape[1]
         base = len(prefix.ids)
         pad = torch.tensor(pads, device=ids.device)
         column = torch.arange(length, device=ids.device)
@@ -165,21 +187,22 @@ class LlamaDecoder:
             q, k, v = self._heads(layer, x)
             q, k = _rotate(q, cos, sin).transpose(1, 2), _rotate(k, cos, sin).transpose(1, 2)
             v = v.transpose(1, 2)
-            keys.append(k.transpose(2, 3).contiguous())
+            keys.append(k.contiguous())
             values.append(v.contiguous())
             if depth == len(self.layers) - 1:
-                if not want_logits:
-                    break
                 # Only the last token of each row goes on; the others have given their keys and values.
                 q, x, seen = q[:, :, -1:], x[:, -1:], seen[:, :, -1:]
-            mixed = _attend_both(q, prefix.keys[depth].transpose(1, 2), prefix.values[depth], k, v, seen)
+            prefix_k = prefix.keys[depth].transpose(1, 2).contiguous()
+            mixed = _attend_both(q, (prefix_k, prefix.values[depth]), (keys[-1], values[-1]), seen)
             x = self._finish(layer, x, mixed.transpose(1, 2).flatten(2))
         return _rms(x[:, -1], self.norm, self.eps), keys, values
 
     def _step(
-        self, prefix: Prefix, tokens: Tensor, keys: list[Tensor], values: list[Tensor], used: int, pad: Tensor, base: int
+        self, prefix: Prefix, tokens: Tensor, own: tuple[list[Tensor], list[Tensor]], used: int, pad: Tensor
     ) -> Tensor:
         """One new token per row: writes its keys and values into column ``used`` and returns the hidden states."""
+        keys, values = own
+        base = len(prefix.ids)
         count, group, scale = len(tokens), self.heads // self.kv_heads, self.size**-0.5
         cos, sin = self._rotation(base + used + 1)
         positions = base + used - pad
@@ -211,8 +234,8 @@ class LlamaDecoder:
     def _heads(self, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         joined = functional.linear(_rms(x, layer.norm_in, self.eps), layer.qkv)
         joined = joined.view(*x.shape[:-1], self.heads + 2 * self.kv_heads, self.size)
-        q, k, v = joined.split([self.heads, self.kv_heads, self.kv_heads], -2)
-        return q, k, v
+        middle = self.heads + self.kv_heads
+        return joined[..., : self.heads, :], joined[..., self.heads : middle, :], joined[..., middle:, :]
 
     def _finish(self, layer: Layer, x: Tensor, mixed: Tensor) -> Tensor:
         x = x + functional.linear(mixed, layer.out)
@@ -242,7 +265,8 @@ def _join_layer(layer: Any) -> Layer:
 def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     # In fp32 whatever the model's dtype is, as LlamaRMSNorm does.
     wide = x.float()
-    return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
+    scaled: Tensor = (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
+    return weight * scaled
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -250,8 +274,9 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], -1) * sin
 
 
-def _attend_both(q: Tensor, prefix_k: Tensor, prefix_v: Tensor, own_k: Tensor, own_v: Tensor, seen: Tensor) -> Tensor:
+def _attend_both(q: Tensor, prefix: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor], seen: Tensor) -> Tensor:
     """Attention of [rows, heads, tokens, size] over the one prefix (all of it) and over each row's own tokens."""
+    (prefix_k, prefix_v), (own_k, own_v) = prefix, own
     count, heads, length, size = q.shape
     grouped = heads != own_k.shape[1]
     if q.device.type != "cpu" or prefix_k.shape[1] == 0 or grouped:

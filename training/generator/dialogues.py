@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from training.generator import negatives, requests, times, words
+from training.generator import phrasings_manage as manage
 from training.generator.grammar import phrase
 from training.generator.requests import CLOSE, OPEN, Request, finish
 
@@ -153,6 +154,7 @@ def _change_task(rng: random.Random, now: datetime, record: dict[str, Any], ref:
                 "{r}: [done|finished|complete]",
             )
         )
+        pattern = _either(rng, pattern, manage.COMPLETE)
         return single(finish(rng, phrase(rng, pattern, slots), ("completeTask", {"taskId": key})))
     if roll < 0.58:
         pattern = rng.choice(
@@ -163,6 +165,7 @@ def _change_task(rng: random.Random, now: datetime, record: dict[str, Any], ref:
                 "{r} [is not needed anymore, delete it|can go|can be deleted|should be removed]",
             )
         )
+        pattern = _either(rng, pattern, manage.DELETE)
         return single(finish(rng, phrase(rng, pattern, slots), ("deleteTask", {"taskId": key})))
     params: dict[str, Any] = {"taskId": key}
     field = rng.random()
@@ -179,6 +182,7 @@ def _change_task(rng: random.Random, now: datetime, record: dict[str, Any], ref:
                 *(("{r} is urgent[ now|], update it", OPEN + "make {r} urgent", "{r} is [really|very] important, change that") if level == "high" else ()),
             )
         )
+        pattern = _either(rng, pattern, manage.TASK_URGENT if level == "high" and rng.random() < 0.4 else manage.TASK_PRIORITY)
     elif field < 0.75:
         when = times.pick_day(rng, now) if rng.random() < 0.65 else times.pick_moment(rng, now)
         params["dueDate"] = times.due(now, when)
@@ -192,6 +196,7 @@ def _change_task(rng: random.Random, now: datetime, record: dict[str, Any], ref:
                 OPEN + "[i need to|let's|can we] [move|push|do] {r} [to|] {w}[ instead|]",
             )
         )
+        pattern = _either(rng, pattern, manage.TASK_DATE)
     elif field < 0.92:
         title = words.todo(rng)
         params["title"] = title
@@ -205,11 +210,13 @@ def _change_task(rng: random.Random, now: datetime, record: dict[str, Any], ref:
                 OPEN + "call {r} {v} instead",
             )
         )
+        pattern = _either(rng, pattern, manage.TASK_TITLE)
     else:
         note = words.message(rng)
         params["description"] = note
         slots["v"] = note
         pattern = rng.choice((OPEN + '[add|put|attach] [a note|the note|a description|the description] to {r}: {v}', OPEN + 'add "{v}" [as a note|as the description|to the description|as a description] [to|of|for] {r}', OPEN + '[set|change] the description of {r} to "{v}"'))
+        pattern = _either(rng, pattern, manage.TASK_NOTE)
     order = ("taskId", "title", "description", "dueDate", "priority")
     return single(finish(rng, phrase(rng, pattern, slots), ("updateTask", requests._ordered(params, order))))
 
@@ -227,6 +234,7 @@ def _change_event(rng: random.Random, now: datetime, record: dict[str, Any], ref
                 "{r} [is off|is cancelled|got cancelled|was called off|is not happening][, remove it|, delete it|, take it off the calendar]",
             )
         )
+        pattern = _either(rng, pattern, manage.EVENT_DELETE)
         return single(finish(rng, phrase(rng, pattern, slots), ("deleteCalendarEvent", {"eventId": key})))
     params: dict[str, Any] = {"eventId": key}
     start = datetime.fromisoformat(record["startTime"])
@@ -247,6 +255,8 @@ def _change_event(rng: random.Random, now: datetime, record: dict[str, Any], ref
             params["endTime"] = (end + shift).isoformat(timespec="seconds")
         back = "[push|move|shift|push back]" if shift > timedelta(0) else "[pull|move|shift|bring forward]"
         pattern = rng.choice((OPEN + f"[make|move|start|put|schedule|shift|have] {{r}} {text}" + CLOSE, OPEN + f"{back} {{r}} [by|] {text}" + CLOSE, f"{{r}} [needs to be|should be|should start|has to start|starts] {text}", f"[can we|let's|could you] [do|make|have|move] {{r}} {text}"))
+        if rng.random() < 0.5:
+            pattern, slots["v"] = rng.choice(manage.EVENT_SHIFT), phrase(rng, text, {}, typos=0)
     elif field < 0.68:
         how = rng.random()
         if how < 0.4:
@@ -270,21 +280,25 @@ def _change_event(rng: random.Random, now: datetime, record: dict[str, Any], ref
                 "[can we|let's|could we] [do|have|move] {r} [to|] {w} instead",
             )
         )
+        pattern = _either(rng, pattern, manage.EVENT_TIME)
     elif field < 0.84:
         place = words.fill(rng, rng.choice(words.PLACE)) if rng.random() < 0.7 else f"{words.rare(rng)} {rng.choice(('hall', 'cafe', 'street', 'room', 'center'))}"
         params["location"] = place.removeprefix("the ")
         slots["v"] = place
         pattern = rng.choice((OPEN + "[change|set|update|move] the [location|place|venue] of {r} to {v}" + CLOSE, OPEN + "move {r} to {v}" + CLOSE, "{r} [is at|will be at|takes place at|is going to be at] {v}[, add that|, put that in|, add the location]", OPEN + "[add|set] {v} as the [location|place|venue] [of|for] {r}", "it's at {v}[, add that to {r}|, put that in {r}|]"))
+        pattern = _either(rng, pattern, manage.EVENT_PLACE)
     elif field < 0.93:
         summary = words.event(rng)
         params["summary"] = summary
         slots["v"] = summary
         pattern = rng.choice((OPEN + "[rename|retitle|change the title of|change the name of] {r} to {v}" + CLOSE, "{r} should be called {v}", OPEN + 'rename {r} to "{v}"'))
+        pattern = _either(rng, pattern, manage.EVENT_TITLE)
     else:
         guests = [words.address(rng) if rng.random() < 0.5 else words.name(rng) for _ in range(rng.choice((1, 1, 2)))]
         params["attendees"] = [*record.get("attendees", []), *guests]
         slots["v"] = " and ".join(guests)
         pattern = rng.choice((OPEN + "[invite|add] {v} to {r}" + CLOSE, "{v} [should come|is coming|will join] too, [add them to|invite them to] {r}"))
+        pattern = _either(rng, pattern, manage.EVENT_INVITE)
     order = ("eventId", "summary", "startTime", "endTime", "location", "description", "attendees")
     return single(finish(rng, phrase(rng, pattern, slots), ("updateCalendarEvent", requests._ordered(params, order))))
 
@@ -317,33 +331,33 @@ def follow_up(rng: random.Random, now: datetime) -> Dialogue:
                 params["date"] = day.day.isoformat()
             else:
                 params.pop("date", None)
-            pattern, slots = rng.choice(("[and|what about|how about|and what about] {v}?", "[and|] {v}?", "is it the same {v}?")), {"v": day.text}
+            pattern, slots = rng.choice(("[and|what about|how about|and what about] {v}?", "[and|] {v}?", *manage.MORE_WEATHER_DAY)), {"v": day.text}
         else:
             place = words.city(rng)
             params["location"] = place
-            pattern, slots = rng.choice(("[and|what about|how about|and] in {v}?", "[and|] {v}?", "[same for|and for|now for] {v}[ please|]")), {"v": place}
+            pattern, slots = rng.choice(("[and|what about|how about|and] in {v}?", "[and|] {v}?", "[same for|and for|now for] {v}[ please|]", *manage.MORE_WEATHER_PLACE)), {"v": place}
         request = finish(rng, phrase(rng, pattern, slots), ("getWeather", requests._ordered(params, ("location", "date", "units"))))
         return turns + single(request)
     if roll < 0.45:
         summary = words.event(rng)
         when = times.pick_moment(rng, now) if rng.random() < 0.7 else times.When("tomorrow", now.date() + timedelta(1))
         ask = rng.choice(("What day and time should I use?", "When should it be?", "For which day and time?", "When is it?"))
-        asked = finish(rng, phrase(rng, rng.choice((OPEN + "[schedule|book|set up|add] {e}[| on my calendar| in my calendar]", OPEN + "[add|put] {e} [to|on] my calendar", "i need to [schedule|book] {e}")), {"e": summary}), ("createCalendarEvent", {"summary": summary}))
-        answer = finish(rng, phrase(rng, rng.choice(("{w}", "[make it|let's say|how about|it's|it is|say] {w}", "{w}[ please|]")), {"w": when.text}))
+        asked = finish(rng, phrase(rng, rng.choice((OPEN + "[schedule|book|set up|add] {e}[| on my calendar| in my calendar]", OPEN + "[add|put] {e} [to|on] my calendar", *manage.ASK_EVENT)), {"e": summary}), ("createCalendarEvent", {"summary": summary}))
+        answer = finish(rng, phrase(rng, rng.choice(("{w}", "[make it|let's say|how about|it's|it is|say] {w}", "{w}[ please|]", *manage.ANSWER_WHEN)), {"w": when.text}))
         params = {"summary": asked.calls[0][1]["summary"], "startTime": times.stamp(now, when.day, when.clock)}
         return [Turn("user", asked.text), Turn("say", ask), Turn("user", answer.text), Turn("call", calls=(("createCalendarEvent", params),))]
     if roll < 0.62:
         to = words.address(rng) if rng.random() < 0.4 else words.person(rng)
         body = words.message(rng)
-        asked = finish(rng, phrase(rng, rng.choice((OPEN + "[send|write] [an email|a mail|email] to {t}" + CLOSE, OPEN + "email {t}" + CLOSE)), {"t": to}), ("sendEmail", {"to": to}))
-        said = finish(rng, phrase(rng, rng.choice(("[say|tell them|write|just say|say that|:|] {b}", "{b}")), {"b": body}), ("sendEmail", {"body": body}))
+        asked = finish(rng, phrase(rng, rng.choice((OPEN + "[send|write] [an email|a mail|email] to {t}" + CLOSE, OPEN + "email {t}" + CLOSE, *manage.ASK_MAIL)), {"t": to}), ("sendEmail", {"to": to}))
+        said = finish(rng, phrase(rng, rng.choice(("[say|tell them|write|just say|say that|:|] {b}", "{b}", *manage.ANSWER_BODY)), {"b": body}), ("sendEmail", {"body": body}))
         text = said.calls[0][1]["body"]
         params = {"to": asked.calls[0][1]["to"], "subject": requests._short(text), "body": text}
         return [Turn("user", asked.text), Turn("say", rng.choice(("What should the e-mail say?", "What should I write?", "What would you like to say?"))), Turn("user", said.text), Turn("call", calls=(("sendEmail", params),))]
     if roll < 0.74:
         todo = words.todo(rng)
-        asked = finish(rng, phrase(rng, rng.choice((OPEN + "[add|create|make|set] a [task|reminder|to-do|new task|new reminder]" + CLOSE, "i need a reminder", OPEN + "[add|put] something [to|on] my to-do list")), {}))
-        said = finish(rng, phrase(rng, "[|to |to |it's to ]{t}", {"t": todo}), ("createTask", {"title": todo, "priority": "medium"}))
+        asked = finish(rng, phrase(rng, rng.choice((OPEN + "[add|create|make|set] a [task|reminder|to-do|new task|new reminder]" + CLOSE, "i need a reminder", OPEN + "[add|put] something [to|on] my to-do list", *manage.ASK_TASK)), {}))
+        said = finish(rng, phrase(rng, rng.choice(("{t}", "[to|it's to] {t}", *manage.ANSWER_TASK)), {"t": todo}), ("createTask", {"title": todo, "priority": "medium"}))
         return [Turn("user", asked.text), Turn("say", rng.choice(("What should I add?", "What is the task?", "What should I remind you of?"))), Turn("user", said.text), Turn("call", calls=said.calls)]
     maker = requests.SINGLE[rng.choice(tuple(requests.SINGLE))]
     first = maker(rng, now)
@@ -454,6 +468,11 @@ def _named(rng: random.Random, title: str) -> str:
 
 def _pronoun(rng: random.Random, title: str) -> str:
     return rng.choice(("it", "it", "it", "that", "that", "this", "that one", _named(rng, title)))
+
+
+def _either(rng: random.Random, pattern: str, others: tuple[str, ...]) -> str:
+    """The pattern, or one of a larger stock."""
+    return pattern if rng.random() < 0.45 else rng.choice(others)
 
 
 def _fresh(rng: random.Random, kind: str, used: set[str]) -> str:

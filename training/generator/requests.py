@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from training.generator import phrasings_manage as manage
+from training.generator import phrasings_plan as plan
 from training.generator import times, words
 from training.generator.grammar import phrase
 
 COPIED = ("title", "summary", "location", "to", "subject", "body", "description", "attendees", "cc")
+EVENT_KEYS = ("summary", "startTime", "endTime", "location", "description", "attendees")
 OPEN = "[||||hey |ok |please |can you |could you |could you please |can you please |would you |i need you to |i want you to |i'd like you to |hi, |hey, can you |um |just |go ahead and |kindly ]"
 CLOSE = "[||||| please|, please| thanks|, thank you| for me| if you can]"
 
@@ -33,6 +36,10 @@ Maker = Callable[[random.Random, datetime], Request]
 
 def finish(rng: random.Random, text: str, *calls: tuple[str, dict[str, Any]]) -> Request:
     """Casing and punctuation as people type; copied values follow the casing of the text."""
+    if rng.random() < 0.08:
+        text = f"{phrase(rng, rng.choice(plan.OPENERS), {})} {text}"
+    if rng.random() < 0.05:
+        text = f"{text.rstrip('.')}{rng.choice((', ', ' ', '. ', ' - '))}{phrase(rng, rng.choice(plan.CLOSERS), {})}"
     roll = rng.random()
     if roll < 0.5:
         text = text.lower()
@@ -111,13 +118,21 @@ def create_task(rng: random.Random, now: datetime) -> Request:
         OPEN + "remind me {w} [about|of] {t}" + note_level,
         "[don't let me forget|make sure i don't miss|i can't forget] {t} {w}" + note_level,
     ]
-    if rng.random() < 0.24:
+    own = rng.random() < 0.4
+    if "description" in params:
+        if not own:
+            pattern, tail, slots["n"] = rng.choice(plan.TASK_NOTE), "", params["description"]
+        else:
+            pattern = rng.choice(remind if rng.random() < 0.55 else add)
+    elif rng.random() < 0.24 and (when or own):
         slots["t"] = params["title"] = rng.choice((words.event, words.event, words.topic))(rng)
-        pattern = rng.choice(about)
-        if slots["t"].startswith(("a ", "the ")):
-            params["title"] = slots["t"]
-    else:
+        pattern = rng.choice(about if own else plan.TASK_ABOUT)
+        if not own:
+            params["priority"] = "medium"
+    elif own:
         pattern = rng.choice(remind if rng.random() < 0.55 else add)
+    else:
+        pattern = rng.choice({"high": plan.TASK_URGENT, "low": plan.TASK_LOW, "": plan.TASK_DO}[level])
     return finish(rng, phrase(rng, pattern, slots) + tail, ("createTask", _ordered(params, ("title", "priority", "description", "dueDate"))))
 
 
@@ -180,7 +195,19 @@ def list_tasks(rng: random.Random, now: datetime) -> Request:
             f"[do i have|are there|have i got] any {kind} {noun}{tail}?",
             f"[what are|what're|tell me] my {kind} {noun}{tail}?",
         ]
-    text = phrase(rng, rng.choice(patterns), {"x": words.todo(rng)})
+    slots = {"x": words.todo(rng)}
+    if rng.random() < 0.6:
+        if params["status"] == "completed":
+            patterns = list(manage.LIST_COMPLETED)
+        elif params["status"] == "all":
+            patterns = list(manage.LIST_ALL)
+        elif "priority" in params:
+            patterns, slots["v"] = list(manage.LIST_PRIORITY), phrase(rng, kind, {})
+        elif "dueBefore" in params:
+            patterns, slots["d"] = list(manage.LIST_DUE), _bare(day.text)
+        else:
+            patterns = list(manage.LIST_OPEN)
+    text = phrase(rng, rng.choice(patterns), slots)
     return finish(rng, text, ("listTasks", _ordered(params, ("status", "priority", "dueBefore"))))
 
 
@@ -227,7 +254,12 @@ def create_event(rng: random.Random, now: datetime) -> Request:
         extra += rng.choice((f", note: {note}", f' with the description "{note}"'))
         params["description"] = note
     a = "" if summary.startswith(("a ", "the ")) or "'s " in summary else rng.choice(("", "a ", "my ", "the ", "a "))
-    slots = {"e": a + summary, "s": summary, "w": said, "x": extra}
+    slots = {"e": a + summary, "s": summary, "w": said, "x": extra, "t": ""}
+    if not extra and rng.random() < 0.12:
+        slots["t"] = params["summary"] = words.todo(rng)
+        return finish(rng, phrase(rng, rng.choice(plan.EVENT_DO), slots), ("createCalendarEvent", _ordered(params, EVENT_KEYS)))
+    if rng.random() < 0.6:
+        return finish(rng, phrase(rng, rng.choice(plan.EVENT), slots), ("createCalendarEvent", _ordered(params, EVENT_KEYS)))
     calendar = "[my calendar|my calendar|the calendar|my schedule|my agenda|calendar|my google calendar|my diary|my planner|my work calendar]"
     patterns = [
         OPEN + "[schedule|schedule|set up|book|arrange|plan|organize|create|make|put in|enter|pencil in|slot in|set] {e} {w}{x}" + CLOSE,
@@ -245,7 +277,7 @@ def create_event(rng: random.Random, now: datetime) -> Request:
         "[it'd be great if|would be nice if|i'd appreciate it if] you [could|would] [put|add] {e} [on|to] my calendar {w}{x}",
         "[schedule|book|arrange|set] [for|] {w}[,|] {e}{x}",
     ]
-    return finish(rng, phrase(rng, rng.choice(patterns), slots), ("createCalendarEvent", _ordered(params, ("summary", "startTime", "endTime", "location", "description", "attendees"))))
+    return finish(rng, phrase(rng, rng.choice(patterns), slots), ("createCalendarEvent", _ordered(params, EVENT_KEYS)))
 
 
 def get_weather(rng: random.Random, now: datetime) -> Request:
@@ -291,6 +323,8 @@ def get_weather(rng: random.Random, now: datetime) -> Request:
         f"what [kind of weather|sort of weather|weather] [is there|can i expect|will there be|should i expect|is expected] {where}?",
         f"when will it [{{c}}|stop raining|get warmer|get colder] {where}?",
     ]
+    if rng.random() < 0.5 and not units:
+        patterns = list(manage.WEATHER)
     return finish(rng, phrase(rng, rng.choice(patterns), slots), ("getWeather", _ordered(params, ("location", "date", "units"))))
 
 
@@ -343,6 +377,8 @@ def send_email(rng: random.Random, now: datetime) -> Request:
     if cc:
         params["cc"] = cc
     slots = {"t": target, "c": copy, "b": body, "a": about, "s": subject, "q": quote}
+    if rng.random() < 0.5:
+        patterns = list(manage.EMAIL_SAY if kind < 0.34 else manage.EMAIL_ABOUT if kind < 0.64 else manage.EMAIL_FULL)
     text = phrase(rng, rng.choice(patterns), slots)
     return finish(rng, text, ("sendEmail", _ordered(params, ("to", "subject", "body", "cc"))))
 
@@ -381,8 +417,11 @@ def contrast(rng: random.Random, now: datetime) -> tuple[Request, Request]:
             OPEN + "[save|enter|mark|note] {e} {w} in my calendar",
         )
     )
+    slots |= {"x": ""}
+    if rng.random() < 0.6:
+        task, event = rng.choice(plan.TASK_ABOUT), rng.choice(plan.EVENT)
     return (
-        finish(rng, phrase(rng, task, slots), ("createTask", {"title": thing, "priority": "medium", "dueDate": times.due(now, when)})),
+        finish(rng, phrase(rng, task, slots | {"t": thing}), ("createTask", {"title": thing, "priority": "medium", "dueDate": times.due(now, when)})),
         finish(rng, phrase(rng, event, slots), ("createCalendarEvent", {"summary": thing, "startTime": times.stamp(now, when.day, when.clock)})),
     )
 
@@ -399,9 +438,13 @@ def both(rng: random.Random, now: datetime) -> Request:
             OPEN + "[remind me of|set a reminder for|add a task for] {s} {w} and [put it on my calendar|also put it on the calendar|schedule it|block it on my calendar too|add it to my calendar]",
         )
     )
+    task_first = pattern.startswith(OPEN + "[remind")
+    if rng.random() < 0.6:
+        task_first = rng.random() < 0.35
+        pattern = rng.choice(plan.BOTH_TASK_FIRST if task_first else plan.BOTH)
     task = ("createTask", {"title": thing, "priority": "medium", "dueDate": times.due(now, when)})
     event = ("createCalendarEvent", {"summary": thing, "startTime": times.stamp(now, when.day, when.clock)})
-    return finish(rng, phrase(rng, pattern, slots), *((task, event) if pattern.startswith(OPEN + "[remind") else (event, task)))
+    return finish(rng, phrase(rng, pattern, slots), *((task, event) if task_first else (event, task)))
 
 
 def compound(rng: random.Random, now: datetime) -> Request:
@@ -410,6 +453,9 @@ def compound(rng: random.Random, now: datetime) -> Request:
     parts = [maker(rng, now) for maker in makers]
     texts = [part.text.rstrip(".!?") for part in parts]
     joined = texts[0]
+    if len(texts) == 2 and rng.random() < 0.4:
+        one, two = (text[:1].lower() + text[1:] if not text[:2].isupper() else text for text in texts)
+        joined, texts = phrase(rng, rng.choice(plan.JOIN), {"one": one, "two": two}), texts[:1]
     for text in texts[1:]:
         link = rng.choice((" and ", " and ", " and also ", ", then ", ". also, ", " and then ", ", and ", ". and ", " plus ", "; "))
         joined += link + (text[:1].lower() + text[1:] if rng.random() < 0.8 and not text[:2].isupper() else text)

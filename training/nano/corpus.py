@@ -1,0 +1,320 @@
+"""The text that the base learns from: conversations answered in plain words, dialogues, and prose.
+
+Covers: acknowledgements of generated and human requests (never a tool call), JSON and date exercises, prose by paragraph.
+Does not cover: tokens (tokenizer), training (pretrain). What a reply acknowledges follows the rulings of docs/guide.md.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from harness.prompt import PromptSpec, load_prompt, render_llama3, weekday
+from harness.types import Message
+from training.generator import MAKERS, MIX, dialogues, times, words
+from training.generator.dialogues import Dialogue, Turn
+from training.nano.human import ASK, ASKS, NONE, Utterance, read_utterances, split_utterances
+
+# Sources whose licence lets weights be shared freely; LICENSES.md of the folder names each.
+PROSE = {"standard_ebooks": 0.7, "openstax_CC-BY": 1.0, "us_gov_web": 1.0, "african_storybook_pratham_en": 1.0}
+DIALOGUES = {"dialog_star": 1.0, "dialog_taskmaster4": 1.0, "dialog_ms_chitchat": 0.2, "dialog_chatterbot": 1.0}
+SEPARATOR = "<|doc|>"
+
+FULL = "Name the action and its values."
+BRIEF = "Name the action only."
+ROLES = (
+    "You are a helpful assistant.",
+    "You are a personal assistant.",
+    "You are a personal assistant for tasks, calendar, weather and e-mail.",
+    "You help one person with tasks, events, weather and mail.",
+    "Answer in plain text.",
+    "",
+)
+LABELS = {
+    "title": "title", "priority": "priority", "description": "description", "dueDate": "due", "status": "status", "dueBefore": "due before",
+    "summary": "summary", "startTime": "start", "endTime": "end", "location": "location", "attendees": "attendees", "date": "date", "units": "units",
+    "to": "to", "subject": "subject", "body": "body", "cc": "cc", "taskId": "id", "eventId": "id",
+}  # fmt: skip
+ACTIONS = {
+    "createTask": "Adding a task",
+    "listTasks": "Listing tasks",
+    "updateTask": "Changing a task",
+    "completeTask": "Completing a task",
+    "deleteTask": "Deleting a task",
+    "createCalendarEvent": "Adding an event",
+    "updateCalendarEvent": "Changing an event",
+    "deleteCalendarEvent": "Deleting an event",
+    "getWeather": "Checking the weather",
+    "sendEmail": "Sending an e-mail",
+}
+# First match of the label decides; each answer is what a plain assistant with our four abilities would say.
+REFUSALS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("alarm", ("I can't set or read alarms, but I can add a reminder to your tasks.",)),
+    ("timer|cook_time", ("I can't run timers, but I can add a reminder to your tasks.",)),
+    ("playlist", ("I can't change playlists.",)),
+    ("music|song|radio|audiobook|podcast|media", ("I can't play music or audio.",)),
+    ("volume|audio|mute", ("I can't change the volume.",)),
+    ("hue|iot|smart_home|hass|wemo|cleaning|coffee|vacuum", ("I can't control devices at home.",)),
+    ("meetingroom", ("I can't look for meeting rooms.",)),
+    ("availability", ("I can't look into calendars; I can only add, change or delete events.",)),
+    ("findcalendar|geteventdate|geteventatt|geteventloc|findduration|timeremaining|shownextcal|showpreviouscal|calendar_query|getevent", ("I can't look up events; I can only add, change or delete them.",)),
+    ("accept|reject|respond|connecttomeeting|cancelcalendar|contactmeeting", ("I can't answer invitations or join meetings.",)),
+    ("email_query|readaloud|searchmessages|checkmessages|querylasttext|shownext|showprevious|addflag|emailskill.delete|cancelmessages|confirmmessages|email\\.", ("I can't read or manage your mailbox; I can only send e-mail.",)),
+    ("contact", ("I can't look up or change contacts.",)),
+    ("call|phone", ("I can't make phone calls.",)),
+    ("text|broadcast", ("I can't send text messages; I can send an e-mail.",)),
+    ("social", ("I can't use social media.",)),
+    ("news", ("I can't read the news.",)),
+    ("book_flight|flight|plane|trip|travel|hotel|car_rental|carry_on|luggage|visa|plug_type", ("I can't help with travel bookings.",)),
+    ("restaurant|reservation|reservations|takeaway|order|meal_suggestion", ("I can't book tables or order food.",)),
+    ("movie|creativework|screening|ratebook|recommendation|event", ("I can't search for that.",)),
+    ("recipe|cooking|ingredient|calories|nutrition|food", ("I can't help with recipes or food facts.",)),
+    ("transport|taxi|uber|ride|directions|traffic|pointofinterest|parking|distance|location|gas|oil|tire|mpg|jump_start|maintenance", ("I can't help with cars, trips or directions.",)),
+    ("bank|card|transfer|balance|pay|bill|credit|account|pin|interest|income|tax|insurance|rollover|refund|top_up|atm|exchange|currency|fee|deposit|spending|transactions|routing|apr|rewards|stock|beneficiary|verify|cash|identity|passcode|money", ("I can't help with money or bank matters.",)),
+    ("pto|payday|w2|holiday", ("I can't look into work records.",)),
+    ("doctor|vaccines", ("I can't book doctors or give medical advice.",)),
+    ("joke", ("Why did the calendar worry? Its days were numbered.",)),
+    ("time|datetime|date", ("The time is in my notes: see the current time above.",)),
+    ("maths|calculator|measurement|convert", ("I'm not good at sums or conversions.",)),
+    ("definition|spelling|translate|factoid|wiki|trivia|explain|fun_fact|meaning", ("I'm not sure about that; I help with tasks, calendar, weather and e-mail.",)),
+    ("what_can_i|capab|help|functionalities|funcionalities", ("I can manage tasks and events, tell the weather and send e-mail.",)),
+    ("greet|greeting|hello", ("Hello! How can I help?",)),
+    ("thank|praise|affirm|great", ("You're welcome.",)),
+    ("goodbye", ("Goodbye!",)),
+    ("confirm|yes|negate|no$|dontcare|maybe|repeat|commandstop|cancel", ("OK.",)),
+    ("name|old|made|from|hobbies|pets|bot|accent|language|user|work_for|ai", ("I'm an assistant for tasks, calendar, weather and e-mail.",)),
+    ("quirky|chat|unhappy", ("I see. Tell me more if you like.",)),
+)  # fmt: skip
+OTHERWISE = ("I can't help with that; I help with tasks, calendar, weather and e-mail.",)
+
+
+def acknowledge(tool: str, params: dict[str, Any], *, full: bool) -> str:
+    """A call in plain words: the action, and with ``full`` its values in the order of the schema."""
+    if not full:
+        return ACTIONS[tool] + "."
+    parts = []
+    for name, value in params.items():
+        shown = ", ".join(f'"{v}"' for v in value) if isinstance(value, list) else f'"{value}"'
+        parts.append(f"{LABELS[name]} {shown}")
+    return ACTIONS[tool] + (": " + ", ".join(parts) if parts else "") + "."
+
+
+def plain_messages(dialogue: Dialogue, *, full: bool) -> list[Message]:
+    """A generated conversation in which every call is acknowledged in plain words instead."""
+    return [_plain(turn, full=full) for turn in dialogue]
+
+
+def _plain(turn: Turn, *, full: bool) -> Message:
+    if turn.role == "call":
+        return Message(role="assistant", content="\n".join(acknowledge(tool, params, full=full) for tool, params in turn.calls))
+    return Message(role="assistant" if turn.role == "say" else turn.role, content=turn.text)
+
+
+class ChatMaker:
+    """Makes conversations: generated ones, human utterances with an answer, exercises."""
+
+    def __init__(self, folder: Path, prompt: PromptSpec | None = None) -> None:
+        """``folder`` holds human_utterances.jsonl.gz and pretrain/*.txt.gz."""
+        self.prompt = prompt or load_prompt()
+        learn, _, _ = split_utterances(read_utterances(folder / "human_utterances.jsonl.gz"))
+        self.requests = [row for row in learn if row.tool not in (NONE, ASK)]
+        self.asks = [row for row in learn if row.tool == ASK]
+        self.others = [row for row in learn if row.tool == NONE]
+        by_tool: dict[str, list[Utterance]] = {}
+        for row in self.requests:
+            by_tool.setdefault(row.tool, []).append(row)
+        self.by_tool = by_tool
+        self.chat = _chitchat(folder)
+
+    def chat_document(self, rng: random.Random) -> str:
+        """One document: a system turn, then one conversation, or several under the project's own prompt."""
+        moment = times.moment(rng)
+        stamp = moment.isoformat(timespec="seconds")
+        full = rng.random() < 0.72
+        style = FULL if full else BRIEF
+        if rng.random() < 0.22:
+            messages = [Message(role="system", content=self.prompt.system(stamp))]
+            if not full:
+                messages[0]["content"] = messages[0]["content"].replace("\nCurrent time:", f"\n{BRIEF}\nCurrent time:")
+            for _ in range(rng.randint(2, 5)):
+                messages += self.conversation(rng, moment, full=full)
+            return render_llama3(messages, add_generation_prompt=False)
+        head = [rng.choice(ROLES), style if rng.random() < 0.9 or not full else "", f"Current time: {stamp} ({weekday(stamp)})"]
+        rng.shuffle(head[:2])
+        messages = [Message(role="system", content="\n".join(part for part in head if part))]
+        for _ in range(1 if rng.random() < 0.8 else 2):
+            messages += self.conversation(rng, moment, full=full)
+        return render_llama3(messages, add_generation_prompt=False)
+
+    def conversation(self, rng: random.Random, moment: datetime, *, full: bool) -> list[Message]:
+        """The turns of one conversation at a moment."""
+        roll = rng.random()
+        if roll < 0.52:
+            kind = rng.choices(list(MIX), weights=[0.42, 0.08, 0.10, 0.22, 0.08, 0.10])[0]
+            return plain_messages(MAKERS[kind](rng, moment), full=full)
+        if roll < 0.62:
+            return self._human_request(rng, full=full)
+        if roll < 0.65:
+            row = rng.choice(self.asks)
+            return _exchange(row.text, ASKS[row.proposed])
+        if roll < 0.80:
+            row = rng.choice(self.others)
+            return _exchange(row.text, self._refusal(rng, row))
+        if roll < 0.90:
+            return json_exercise(rng)
+        if roll < 0.95:
+            return date_exercise(rng, moment)
+        return copy_exercise(rng)
+
+    def _human_request(self, rng: random.Random, *, full: bool) -> list[Message]:
+        row = rng.choice(self.by_tool[rng.choice(list(self.by_tool))]) if rng.random() < 0.75 else rng.choice(self.requests)
+        params = slot_values(row) if full else None
+        return _exchange(row.text, acknowledge(row.tool, params or {}, full=params is not None))
+
+    def _refusal(self, rng: random.Random, row: Utterance) -> str:
+        if row.text in self.chat:
+            return rng.choice(self.chat[row.text])
+        label = row.label.lower()
+        for pattern, answers in REFUSALS:
+            if re.search(pattern, label):
+                return rng.choice(answers)
+        return rng.choice(OTHERWISE)
+
+
+def slot_values(row: Utterance) -> dict[str, Any] | None:
+    """The values of a human request where its slots give all of them verbatim; None where they do not."""
+    slots: dict[str, list[str]] = {}
+    for name, value in row.slots:
+        slots.setdefault(name, []).append(value)
+    text = row.text
+    if any(value not in text for values in slots.values() for value in values):
+        return None
+    if row.tool == "getWeather":
+        allowed = {"city", "state", "country", "place_name", "geographic_poi", "weather_descriptor", "condition_description", "condition_temperature", "WeatherCondition", "Location"}
+        if set(slots) - allowed or not slots:
+            return None
+        places = [value for name, value in row.slots if name in ("city", "state", "country", "place_name", "geographic_poi", "Location")]
+        if not places:
+            return {}
+        start = min(text.index(place) for place in places)
+        end = max(text.index(place) + len(place) for place in places)
+        return {"location": text[start:end]}
+    if row.tool == "createTask" and "TaskContent" in slots and not re.search(r"\b(?:today|tomorrow|tonight|day|week|am|pm|nov)\b", text):
+        return {"title": slots["TaskContent"][0], "priority": "medium"}
+    if row.tool == "createTask" and set(slots) == {"task"}:
+        return {"title": slots["task"][0], "priority": "medium"}
+    if row.tool == "listTasks":
+        return {"status": "open"}
+    if row.tool == "sendEmail" and "ContactName" in slots and len(slots["ContactName"]) == 1 and set(slots) <= {"ContactName", "EmailSubject", "Message"}:
+        subject, body = slots.get("EmailSubject"), slots.get("Message")
+        if subject or body:
+            return {"to": slots["ContactName"][0], "subject": (subject or body or [""])[0] if subject else " ".join((body or [""])[0].split()[:4]), "body": (body or subject or [""])[0]}
+    return None
+
+
+def json_exercise(rng: random.Random) -> list[Message]:
+    """Values out of a sentence into JSON that is asked for; never a tool call."""
+    keys = rng.sample(("name", "city", "item", "color", "size", "note", "email", "date", "author", "code", "place", "kind", "level", "owner", "topic", "id", "phone", "word"), rng.randint(1, 4))
+    record: dict[str, Any] = {}
+    for key in keys:
+        record[key] = {
+            "name": lambda: words.name(rng), "owner": lambda: words.name(rng), "author": lambda: words.name(rng), "city": lambda: words.city(rng), "place": lambda: words.city(rng),
+            "email": lambda: words.address(rng), "date": lambda: times.moment(rng).date().isoformat(), "code": lambda: words.identifier(rng, "task"), "id": lambda: words.identifier(rng, "event"),
+            "note": lambda: words.message(rng), "topic": lambda: words.topic(rng), "phone": lambda: str(rng.randint(100, 999999)),
+        }.get(key, lambda: " ".join(words.rare(rng) for _ in range(rng.randint(1, 4))))()  # fmt: skip
+    value: dict[str, Any] = record if rng.random() < 0.6 else {rng.choice(("kind", "type", "group", "list")): words.rare(rng), rng.choice(("data", "details", "values", "fields")): record}
+    said = ", ".join(f"{rng.choice(('the ', ''))}{key} {rng.choice(('is ', '', '= ', ': '))}{text}" for key, text in record.items())
+    lead = "" if value is record else f"{next(iter(value))} {next(iter(value.values()))}, "
+    nest = "" if value is record else f" under {list(value)[1]}"
+    ask = rng.choice(("Write this as JSON", "Turn this into JSON", "As JSON please", "Make a JSON object", "JSON"))
+    text = json.dumps(value, ensure_ascii=False)
+    return _exchange(f"{ask}{nest}: {lead}{said}", f"```json\n{text}\n```" if rng.random() < 0.85 else text)
+
+
+def date_exercise(rng: random.Random, moment: datetime) -> list[Message]:
+    """A time expression and the date or time that it means."""
+    if rng.random() < 0.5:
+        when = times.pick_day(rng, moment)
+        asked = rng.choice(("What date is {w}?", "which date is {w}", "date of {w}?", "{w} is which day?"))
+        return _exchange(asked.format(w=when.text), f"{when.day.isoformat()} ({times.DAYS[when.day.weekday()]})")
+    when = times.pick_moment(rng, moment)
+    asked = rng.choice(("Write {w} as a timestamp.", "timestamp of {w}", "{w} in ISO 8601?"))
+    return _exchange(asked.format(w=when.text), times.stamp(moment, when.day, when.clock))
+
+
+def copy_exercise(rng: random.Random) -> list[Message]:
+    """Words to say again, quoted, in order."""
+    text = rng.choice((words.todo, words.event, words.message, words.topic, words.city))(rng) if rng.random() < 0.5 else " ".join(words.rare(rng) for _ in range(rng.randint(1, 7)))
+    ask = rng.choice(("Repeat after me", "Say this again", "Quote this", "Copy", "Write down"))
+    return _exchange(f"{ask}: {text}", f'"{text}"')
+
+
+def prose(folder: Path, rng: random.Random) -> Iterator[str]:
+    """Documents of prose in the shares of ``PROSE``, cut into pieces of some 2,000 characters."""
+    for name, share in PROSE.items():
+        for document in _documents(folder / "pretrain" / f"{name}.txt.gz"):
+            if rng.random() >= share or re.search(r"License:.*\bNC\b|NonCommercial", document):
+                continue
+            piece = ""
+            for line in document.split("\n"):
+                piece += line + "\n"
+                if len(piece) > 2000:
+                    yield piece.strip()
+                    piece = ""
+            if len(piece) > 200:
+                yield piece.strip()
+
+
+def spoken(folder: Path, rng: random.Random) -> Iterator[str]:
+    """Dialogues of the folder in the chat format."""
+    for name, share in DIALOGUES.items():
+        for document in _documents(folder / "pretrain" / f"{name}.txt.gz"):
+            if rng.random() >= share:
+                continue
+            messages = []
+            for line in document.split("\n"):
+                role, _, text = line.partition(": ")
+                if role in ("User", "Assistant") and text.strip():
+                    messages.append(Message(role=role.lower(), content=text))
+            if messages and messages[0]["role"] == "user":
+                yield render_llama3(messages, add_generation_prompt=False)
+
+
+def frequent_words(folder: Path, count: int = 25_000) -> list[str]:
+    """The words of the prose by frequency, without the most common 300: rare values for the generator."""
+    found: Counter[str] = Counter()
+    for text in prose(folder, random.Random(0)):
+        found.update(re.findall(r"\b[a-z]{3,12}\b", text))
+    return [word for word, number in found.most_common(count + 300)[300:] if number > 4]
+
+
+def _documents(path: Path) -> Iterator[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        document: list[str] = []
+        for line in lines:
+            if line.strip() == SEPARATOR:
+                yield "".join(document).strip()
+                document = []
+            else:
+                document.append(line)
+        yield "".join(document).strip()
+
+
+def _chitchat(folder: Path) -> dict[str, Sequence[str]]:
+    answers: dict[str, list[str]] = {}
+    for document in _documents(folder / "pretrain" / "dialog_ms_chitchat.txt.gz"):
+        lines = document.split("\n")
+        if len(lines) == 2 and lines[0].startswith("User: ") and lines[1].startswith("Assistant: "):
+            answers.setdefault(lines[0][6:], []).append(lines[1][11:])
+    return {question: tuple(found) for question, found in answers.items()}
+
+
+def _exchange(question: str, answer: str) -> list[Message]:
+    return [Message(role="user", content=question), Message(role="assistant", content=answer)]

@@ -1,0 +1,296 @@
+"""Pretrain the embedded base on one GPU in minutes.
+
+Covers: making the token streams on all cores, the model (weights named as transformers names Llama's), Muon with AdamW,
+a schedule over a given number of seconds, a check on unseen conversations, the weights in files of at most 15 MiB.
+Does not cover: the tokenizer (made before, on a CPU), putting the files together (training.nano.export).
+
+    python -m training.nano.pretrain --folder DATA --tokenizer tokenizer.json --out OUT --seconds 400
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from training.generator import MIX, dialogue, times, words
+from training.nano.corpus import ChatMaker, frequent_words, plain_messages, prose, spoken
+
+SHAPE: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 6, "rope_theta": 10000.0, "rms_norm_eps": 1e-5}
+LENGTH = 1024
+SHARES = (0.80, 0.14, 0.06)  # conversations, prose, dialogues
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions; as many key and value heads as heads."""
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (nn.Linear(size, size, bias=False) for _ in range(4))
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        b, t, c = x.shape
+        q, k, v = (p(x).view(b, t, self.heads, c // self.heads).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
+        q, k = (y * cos + torch.cat((-y[..., y.shape[-1] // 2 :], y[..., : y.shape[-1] // 2]), -1) * sin for y in (q, k))
+        y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, is_causal=True)
+        return self.o_proj(y.transpose(1, 2).reshape(b, t, c))  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """SwiGLU."""
+
+    def __init__(self, size: int, inner: int) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj = nn.Linear(size, inner, bias=False), nn.Linear(size, inner, bias=False)
+        self.down_proj = nn.Linear(inner, size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+class Layer(nn.Module):
+    """One decoder layer."""
+
+    def __init__(self, shape: dict[str, Any]) -> None:
+        super().__init__()
+        self.self_attn = Attention(shape["hidden_size"], shape["num_attention_heads"])
+        self.mlp = MLP(shape["hidden_size"], shape["intermediate_size"])
+        self.input_layernorm = nn.RMSNorm(shape["hidden_size"], shape["rms_norm_eps"])
+        self.post_attention_layernorm = nn.RMSNorm(shape["hidden_size"], shape["rms_norm_eps"])
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+        return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
+
+
+class Body(nn.Module):
+    """Embedding, layers, last norm."""
+
+    def __init__(self, shape: dict[str, Any], vocabulary: int) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(vocabulary, shape["hidden_size"])
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape["num_hidden_layers"]))
+        self.norm = nn.RMSNorm(shape["hidden_size"], shape["rms_norm_eps"])
+
+
+class Nano(nn.Module):
+    """A Llama with a tied head; its state dict is LlamaForCausalLM's."""
+
+    def __init__(self, vocabulary: int, shape: dict[str, Any] = SHAPE) -> None:
+        super().__init__()
+        self.shape = shape
+        self.model = Body(shape, vocabulary)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                scale = 0.02 / (2 * shape["num_hidden_layers"]) ** 0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.02
+                nn.init.normal_(parameter, std=scale)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids [batch, length] -> logits [batch, length, vocabulary]."""
+        half = self.shape["hidden_size"] // self.shape["num_attention_heads"] // 2
+        rates = self.shape["rope_theta"] ** (-torch.arange(half, device=ids.device, dtype=torch.float32) / half)
+        angles = torch.arange(ids.shape[1], device=ids.device, dtype=torch.float32)[:, None] * rates
+        angles = torch.cat((angles, angles), -1)
+        cos, sin = angles.cos(), angles.sin()
+        x = self.model.embed_tokens(ids)
+        for layer in self.model.layers:
+            x = layer(x, cos, sin)
+        return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
+
+
+def make_stream(task: tuple[str, str, str, int, int]) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.int64]]:
+    """Tokens, loss weights (in halves) and document starts of one worker's share of a stream."""
+    kind, folder, tokenizer_file, seed, count = task
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    rng = random.Random(seed)
+    path = Path(folder)
+    if kind == "chat":
+        words.EXTRA[:] = json.loads((path / "words.json").read_text(encoding="utf-8"))
+        maker = ChatMaker(path)
+        texts = [maker.chat_document(rng) for _ in range(count)]
+    else:
+        texts = ["<|begin_of_text|>" + text if kind == "prose" else text for i, text in enumerate((prose if kind == "prose" else spoken)(path, random.Random(0))) if i % count == seed]
+    head, stop = tokenizer.encode("<|start_header_id|>assistant<|end_header_id|>").ids, tokenizer.token_to_id("<|eot_id|>")
+    pieces, weights, starts, at = [], [], [], 0
+    for start in range(0, len(texts), 2000):
+        for encoding in tokenizer.encode_batch(texts[start : start + 2000]):
+            ids = np.array(encoding.ids, dtype=np.uint16)
+            weight = np.full(len(ids), 2 if kind == "prose" else 1, dtype=np.uint8)
+            hits = np.flatnonzero((ids[:-2] == head[0]) & (ids[1:-1] == head[1]) & (ids[2:] == head[2])) if len(ids) > 3 else ()
+            for hit in hits:
+                end = hit + 3 + int(np.argmax(ids[hit + 3 :] == stop)) + 1
+                weight[hit + 3 : end] = 2
+            pieces.append(ids)
+            weights.append(weight)
+            starts.append(at)
+            at += len(ids)
+    return np.concatenate(pieces), np.concatenate(weights), np.array(starts)
+
+
+def load_streams(folder: Path, tokenizer: Path, documents: int, workers: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """The three streams, made on all cores."""
+    (folder / "words.json").write_text(json.dumps(frequent_words(folder)), encoding="utf-8")
+    tasks = [("chat", str(folder), str(tokenizer), 1000 + i, documents // (workers * 4)) for i in range(workers * 4)]
+    tasks += [(kind, str(folder), str(tokenizer), i, workers) for kind in ("prose", "spoken") for i in range(workers)]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        results = pool.map(make_stream, tasks, chunksize=1)
+    streams = []
+    for kind in ("chat", "prose", "spoken"):
+        parts = [result for task, result in zip(tasks, results, strict=True) if task[0] == kind]
+        offsets = np.cumsum([0, *(len(p[0]) for p in parts)])
+        starts = np.concatenate([p[2] + o for p, o in zip(parts, offsets, strict=False)])
+        ids = torch.from_numpy(np.concatenate([p[0] for p in parts]).astype(np.int16)).cuda()
+        weights = torch.from_numpy(np.concatenate([p[1] for p in parts])).cuda()
+        starts = starts[starts < len(ids) - LENGTH - 1]
+        streams.append((ids, weights, torch.from_numpy(starts).cuda()))
+        print(f"{kind}: {len(starts):,} documents, {len(ids):,} tokens", flush=True)
+    return streams
+
+
+def draw(streams: list[tuple[Tensor, Tensor, Tensor]], rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """ids [rows, LENGTH + 1] and weights of the same shape; each row starts at the start of a document."""
+    ids, weights = [], []
+    span = torch.arange(LENGTH + 1, device="cuda")
+    for share, (tokens, weight, starts) in zip(SHARES, streams, strict=True):
+        pick = torch.randint(len(starts), (max(1, round(rows * share)),), device="cuda", generator=generator)
+        where = starts[pick][:, None] + span
+        ids.append(tokens[where].long())
+        weights.append(weight[where].float())
+    return torch.cat(ids)[:rows], torch.cat(weights)[:rows]
+
+
+@torch.no_grad()
+def greedy(model: nn.Module, prompts: list[list[int]], stop: int, pad: int, limit: int = 110) -> list[list[int]]:
+    """Greedy continuations, all rows at once, without a cache (the model is tiny, the GPU is not)."""
+    lengths = [len(p) for p in prompts]
+    ids = torch.full((len(prompts), max(lengths) + limit), pad, device="cuda")
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = torch.tensor(prompt, device="cuda")
+    at = torch.tensor(lengths, device="cuda")
+    done = torch.zeros(len(prompts), dtype=torch.bool, device="cuda")
+    rows = torch.arange(len(prompts), device="cuda")
+    for _ in range(limit):
+        width = int(at.max())
+        with torch.autocast("cuda", torch.bfloat16):
+            picks = torch.cat([model(part)[torch.arange(len(part), device="cuda"), where - 1].argmax(-1) for part, where in zip(ids[:, :width].split(128), at.split(128), strict=True)])
+        ids[rows, at] = torch.where(done, pad, picks)
+        done |= picks == stop
+        at = torch.where(done, at, at + 1).clamp(max=ids.shape[1] - 1)
+        if bool(done.all()):
+            break
+    return [ids[row, lengths[row] : int(at[row]) + 1].tolist() for row in range(len(prompts))]
+
+
+def check(model: nn.Module, tokenizer: Tokenizer, folder: Path) -> None:
+    """Print how many unseen generated turns and human utterances are acknowledged exactly as they should be."""
+    maker = ChatMaker(folder)
+    rng = random.Random(99)
+    stop, pad = tokenizer.token_to_id("<|eot_id|>"), tokenizer.token_to_id("<|finetune_right_pad_id|>")
+    prompts, golds, kinds = [], [], []
+    for kind in MIX:
+        for _ in range(120):
+            moment = times.moment(rng)
+            messages = plain_messages(dialogue(rng, moment, kind), full=True)
+            stamp = moment.isoformat(timespec="seconds")
+            prompts.append(tokenizer.encode(maker.prompt.render(messages[:-1], stamp)).ids)
+            golds.append(messages[-1]["content"])
+            kinds.append(kind)
+    replies = [tokenizer.decode([i for i in out if i not in (stop, pad)]) for out in greedy(model, prompts, stop, pad)]
+    for kind in MIX:
+        pairs = [(r.strip(), g) for r, g, k in zip(replies, golds, kinds, strict=True) if k == kind]
+        print(f"{kind}: exact {sum(r == g for r, g in pairs)}/{len(pairs)}, same action {sum(r[:12] == g[:12] for r, g in pairs)}/{len(pairs)}")
+        for r, g in [p for p in pairs if p[0] != p[1]][:4]:
+            print(f"   got  {r!r}\n   gold {g!r}")
+
+
+def main() -> None:
+    """Make the streams, train for the given seconds, check, write the weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="utterances and pretrain/*.txt.gz")
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=400, help="time to train, without compilation")
+    parser.add_argument("--documents", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=128, help="rows of 1,024 tokens per step")
+    parser.add_argument("--lr", type=float, default=2.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    began = time.time()
+    torch.manual_seed(arguments.seed)
+    torch.set_float32_matmul_precision("high")
+    streams = load_streams(arguments.folder, arguments.tokenizer, arguments.documents, os.cpu_count() or 1)
+    print(f"streams after {time.time() - began:.0f} s", flush=True)
+    tokenizer = Tokenizer.from_file(str(arguments.tokenizer))
+    model = Nano(tokenizer.get_vocab_size()).cuda()
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    muon = torch.optim.Muon(matrices, lr=arguments.lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    adam = torch.optim.AdamW(others, lr=arguments.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+
+    def loss_of(ids: Tensor, weights: Tensor) -> Tensor:
+        logits = model(ids[:, :-1]).float()
+        losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        flat = weights[:, 1:].flatten()
+        return (losses * flat).sum() / flat.sum()
+
+    compiled = torch.compile(loss_of)
+    generator = torch.Generator("cuda").manual_seed(arguments.seed)
+    start, step, seen = 0.0, 0, 0
+    while True:
+        done = (time.time() - start) / arguments.seconds if start else 0.0
+        if done >= 1:
+            break
+        rate = min(1.0, (step + 1) / 150) * (1.0 if done < 0.35 else max(0.02, 1 - (done - 0.35) / 0.65 * 0.98))
+        for optimizer in (muon, adam):
+            for group in optimizer.param_groups:
+                group["lr"] = arguments.lr * rate
+        ids, weights = draw(streams, arguments.rows, generator)
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = compiled(ids, weights)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in (muon, adam):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        step += 1
+        seen += ids.numel()
+        if step == 5:
+            torch.cuda.synchronize()
+            print(f"compiled after {time.time() - began:.0f} s", flush=True)
+            start, seen = time.time(), 0
+        if step % 250 == 0:
+            print(f"step {step} loss {loss.item():.4f} lr {rate:.3f} tokens {seen / 1e6:.0f}M {seen / max(1e-9, time.time() - start) / 1e6:.2f}M/s {time.time() - start:.0f} s", flush=True)
+    print(f"trained {step} steps, {seen / 1e6:.0f}M tokens, loss {loss.item():.4f}", flush=True)
+    weights_out = {name: p.detach().to(torch.bfloat16).contiguous().cpu() for name, p in model.state_dict().items()}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    names = sorted(weights_out)
+    parts: list[dict[str, Tensor]] = [{}]
+    for name in names:
+        if sum(t.numel() * 2 for t in parts[-1].values()) + weights_out[name].numel() * 2 > 15 * 2**20:
+            parts.append({})
+        parts[-1][name] = weights_out[name]
+    for number, part in enumerate(parts):
+        save_file(part, arguments.out / f"part{number}.safetensors")
+    model.eval()
+    check(model, tokenizer, arguments.folder)
+    print(f"all done after {time.time() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
