@@ -426,7 +426,8 @@ def _value_error(toolset: Toolset, tool: str, name: str, value: Any) -> str:
     key = (toolset.digest, tool, name, json.dumps(value))
     if key not in _known_errors:
         schema = toolset.tools[tool].parameters["properties"][name]
-        alone = Tool(tool, "", {"type": "object", "properties": {name: schema}})
+        params = {"type": "object", "properties": {name: schema}}
+        alone = Tool(tool, "", params, json.dumps(params, sort_keys=True))
         errors = Toolset(toolset.name, {tool: alone}, toolset.digest).schema_errors(tool, {name: value})
         _known_errors[key] = errors[0] if errors else ""
     return _known_errors[key]

@@ -1,1 +1,599 @@
-"""pytest's side of the harness: options, tests per case and per metric, summary, exit status."""
+"""pytest's side: options, one test per case and per metric, the summary, the exit status.
+
+Covers: asking the target once before any test runs (also under xdist: workers read what the controller measured),
+reports right "." or wrong "w", the verdict in ``pytest_sessionfinish``: exit status 0 open, 8 closed, 4 usage.
+Does not cover: what the tests are called and where they stand (evals/), measuring and judging (runner, gate).
+
+A wrong answer is a measurement, not a failed test; a metric that keeps the gate closed is a failed test. A case counts
+as measured only when the report of its test has arrived, so -k, --deselect, -x, a skip and a crashed worker close the
+gate. Nothing here is imported before it is needed: this module loads with every pytest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.gate import Decision, Profile
+    from harness.metrics import Metrics, Rate
+    from harness.prompt import PromptSpec
+    from harness.report import Report
+    from harness.runner import Progress
+    from harness.targets import LazyTarget
+    from harness.toolset import Toolset
+    from harness.types import Case, Outcome
+
+GATE_CLOSED = 8
+DEFAULT_PROFILE = "release"
+DEFAULT_STORE = ".toolgate"
+CASE_TEST, METRIC_TEST = "test_case", "test_metric"
+# In a worker's input: where the controller leaves what it measured, and what it collects.
+FOLDER, ARGS = "toolgate_folder", "toolgate_args"
+SHARED = "measured.json"
+NEEDS_TARGET = ("adapter", "base", "profile", "replies", "base_replies", "url", "model", "target_option")
+Record = Callable[[str, object], None]
+
+
+class Evaluation(Protocol):
+    """What the tests of evals/ ask."""
+
+    def check_case(self, case: Case, record: Record) -> None:
+        """Report one case; fails only where it was not measured, or is not proven."""
+        ...
+
+    def check_metric(self, name: str) -> None:
+        """Fail where a metric keeps the gate closed."""
+        ...
+
+
+STATE = pytest.StashKey["Settings"]()
+EVALUATION = pytest.StashKey[Evaluation]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of DESIGN.md section 6."""
+    group = parser.getgroup("toolgate", "Toolgate: measure a tool-calling adapter and decide")
+    add = group.addoption
+    add("--target", metavar="NAME", help="what is asked: local, openai, replay. Without a path, evals/ is collected")
+    add("--adapter", metavar="DIR", help="LoRA adapter to judge; default: the embedded one (target local)")
+    add("--base", metavar="ID|DIR", help="base model; default: the one that the adapter names")
+    add("--profile", metavar="NAME", help=f"profile of gate.toml: its cases and bars (default: {DEFAULT_PROFILE})")
+    add("--suite", metavar="NAME", action="append", default=[], help="only this suite; a gate that needs more closes")
+    add("--run-store", metavar="DIR", help=f"where replies and runs are kept (default: {DEFAULT_STORE})")
+    add("--replies", metavar="FILE", help="recorded replies (target replay)")
+    add("--base-replies", metavar="FILE", help="recorded replies of the base model (target replay)")
+    add("--url", metavar="URL", help="address of an OpenAI-compatible API (target openai)")
+    add("--model", metavar="NAME", help="name of the model at that server (target openai)")
+    add("--target-option", metavar="K=V", action="append", default=[], help="any other option of the target")
+    add("--cases", metavar="PATH", help="cases, a file or a folder (default: evals/cases)")
+    add("--gate", metavar="FILE", help="profiles and bars (default: evals/gate.toml)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check what was asked, before anything is collected; an error is one line and exit status 4."""
+    option = config.option
+    if not option.target:
+        given = [name for name in NEEDS_TARGET if getattr(option, name)]
+        if given:
+            raise pytest.UsageError(f"--{given[0].replace('_', '-')} needs a target. Add e.g. --target=local.")
+        config.stash[STATE] = Settings(config)
+        config.stash[EVALUATION] = Proof()
+        return
+    settings = config.stash[STATE] = Settings(config)
+    workerinput = getattr(config, "workerinput", None)
+    if workerinput is not None:
+        config.stash[EVALUATION] = Measured(Path(workerinput[FOLDER]) / SHARED)
+        config.args = workerinput[ARGS]
+        return
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(settings.evals)]
+    with _usage_errors():
+        controller = Controller(config, settings)
+    config.stash[EVALUATION] = controller
+    config.pluginmanager.register(controller, "toolgate-controller")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
+    """One item per case for ``test_case`` in evals/: items of our own, since pytest's functions cost twice the time."""
+    settings = collector.config.stash.get(STATE, None)
+    if name != CASE_TEST or settings is None or collector.path != settings.evals / "test_cases.py":
+        return None
+    with _collect_errors():
+        chosen = settings.chosen()
+    return [
+        CaseItem.from_parent(collector, name=f"{CASE_TEST}[{_escape(case.id)}]", case=case, function=obj)
+        for case in chosen
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per metric of the profile."""
+    if metafunc.function.__name__ == METRIC_TEST and {"metric", "evaluation"} <= set(metafunc.fixturenames):
+        with _collect_errors():
+            metafunc.parametrize("metric", list(metafunc.config.stash[STATE].profile().metrics))
+
+
+class CaseItem(pytest.Item):
+    """The test of one case; calls ``test_case(case, evaluation, record_property)`` without fixtures."""
+
+    def __init__(self, *, case: Case, function: Callable[[Case, Evaluation, Record], None], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.case = case
+        self._function = function
+        self.extra_keyword_matches.update((case.suite, *case.tags))
+
+    def runtest(self) -> None:
+        """Report the case; what is recorded travels with the report through xdist, and into JUnit's file."""
+        self._function(self.case, self.config.stash[EVALUATION], self._record)
+
+    def _record(self, name: str, value: object) -> None:
+        self.user_properties.append((name, value))
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Where the test stands."""
+        return self.path, None, self.name
+
+
+@pytest.fixture(scope="session")
+def evaluation(pytestconfig: pytest.Config) -> Evaluation:
+    """Answers for the tests of evals/: measured by the controller, or only proven without a target."""
+    return pytestconfig.stash[EVALUATION]
+
+
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, Any] | None:
+    """A wrong answer is "w": neither passed nor failed."""
+    if report.when == "call" and report.passed and ("verdict", "wrong") in report.user_properties:
+        return "wrong", "w", ("WRONG", {"yellow": True})
+    return None
+
+
+class Settings:
+    """The options with their defaults; files are read when first asked for."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        option = config.option
+        own = config.rootpath / "evals"
+        self.evals = own if (own / "test_cases.py").is_file() else Path(__file__).parents[1] / "evals"
+        self.cases_path = Path(option.cases) if option.cases else self.evals / "cases"
+        self.gate_path = Path(option.gate) if option.gate else self.evals / "gate.toml"
+        self.profile_name = option.profile or DEFAULT_PROFILE
+        self.suites = tuple(option.suite)
+        self.judged = bool(option.target)
+        self._option = option
+        self._cases: list[Case] | None = None
+        self._profile: Profile | None = None
+
+    def cases(self) -> list[Case]:
+        """Every case; ToolgateError where a line is broken or a suite does not exist."""
+        if self._cases is None:
+            from harness.cases import load_cases
+            from harness.errors import SetupError
+
+            cases = load_cases(self.cases_path)
+            known = sorted({case.suite for case in cases})
+            for suite in self.suites:
+                if suite not in known:
+                    raise SetupError(f"Unknown suite {suite!r}. Suites in {self.cases_path}: {', '.join(known)}.")
+            self._cases = cases
+        return self._cases
+
+    def profile(self) -> Profile:
+        """The profile with its bars."""
+        if self._profile is None:
+            from harness.gate import load_gate
+
+            self._profile = load_gate(self.gate_path).profile(self.profile_name)
+        return self._profile
+
+    def expected(self) -> list[Case]:
+        """The cases that the profile asks for; without a target there is no profile, so all."""
+        from harness.gate import select_cases
+
+        return select_cases(self.profile(), self.cases()) if self.judged else self.cases()
+
+    def chosen(self) -> list[Case]:
+        """Of them those of the suites asked for."""
+        return [case for case in self.expected() if not self.suites or case.suite in self.suites]
+
+    def target(self) -> LazyTarget:
+        """The target, checked and not loaded."""
+        from harness.errors import SetupError
+        from harness.targets import LazyTarget, TargetSpec
+
+        option = self._option
+        named = {"file": option.replies, "base_file": option.base_replies, "url": option.url, "model": option.model}
+        options = {name: value for name, value in named.items() if value}
+        for pair in option.target_option:
+            name, sign, value = pair.partition("=")
+            if not name or not sign:
+                raise SetupError(
+                    f"--target-option={pair!r} is no NAME=VALUE. Write e.g. --target-option=batch_size=16."
+                )
+            options[name] = value
+        adapter = Path(option.adapter) if option.adapter else None
+        return LazyTarget(TargetSpec(option.target, adapter, option.base, options))
+
+    def store_path(self) -> Path:
+        """Where replies and runs are kept."""
+        return Path(self._option.run_store or DEFAULT_STORE)
+
+
+class Proof:
+    """Without a target: the cases prove themselves, and nothing is judged."""
+
+    def __init__(self) -> None:
+        self._toolset: Toolset | None = None
+
+    def check_case(self, case: Case, record: Record) -> None:
+        """Fail where the case cannot measure anything."""
+        from harness.cases import prove_case
+
+        if self._toolset is None:
+            from harness.toolset import load_toolset
+
+            self._toolset = load_toolset()
+        problems = prove_case(case, self._toolset)
+        if problems:
+            pytest.fail("\n".join(problems), pytrace=False)
+
+    def check_metric(self, name: str) -> None:
+        """Nothing was measured."""
+        pytest.skip("no target: nothing was measured. Add e.g. --target=local.")
+
+
+class Measured:
+    """In an xdist worker: what the controller measured, read from its file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._content: Mapping[str, Any] | None = None
+
+    def check_case(self, case: Case, record: Record) -> None:
+        """Report the outcome of a case."""
+        _report_case(self._read()["cases"].get(case.id), record)
+
+    def check_metric(self, name: str) -> None:
+        """Fail with the reasons of a metric."""
+        _report_metric(self._read()["metrics"].get(name, []))
+
+    def _read(self) -> Mapping[str, Any]:
+        if self._content is None:
+            self._content = json.loads(self._path.read_text(encoding="utf-8"))
+        return self._content
+
+
+def _report_case(outcome: Mapping[str, str] | None, record: Record) -> None:
+    if outcome is None:
+        pytest.fail("not measured: the target was not asked", pytrace=False)
+    for name, value in outcome.items():
+        record(name, value)
+    if outcome["verdict"] == "error":
+        pytest.fail(f"not measured: {outcome['detail']}", pytrace=False)
+
+
+def _report_metric(reasons: Sequence[str]) -> None:
+    if reasons:
+        pytest.fail("\n".join(reasons), pytrace=False)
+
+
+@dataclass(slots=True)
+class Measurement:
+    """What the controller measured; the verdict comes later, from the tests that reported."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    latencies: list[float] | None = None
+    retention: Rate | None = None
+    reasons: list[str] = field(default_factory=list)  # beyond cases and metrics
+    notes: list[str] = field(default_factory=list)
+
+
+class Controller:
+    """Measures before the tests, collects their reports, decides after them. Absent in xdist's workers."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        from harness.prompt import load_prompt
+        from harness.targets import Decoding
+
+        self.config = config
+        self.settings = settings
+        self.target = settings.target()
+        self.expected = settings.expected()
+        self.chosen = {_escape(case.id): case for case in settings.chosen()}
+        self.prompt: PromptSpec = load_prompt()
+        self.decoding = Decoding()
+        self.folder = Path(tempfile.mkdtemp(prefix="toolgate-"))
+        self.measurement: Measurement | None = None
+        self.reported: set[str] = set()
+        self.report: Report | None = None
+        self._judged: tuple[Decision, Metrics] | None = None
+        self._shown: Mapping[str, Mapping[str, str]] = {}
+        self._metrics: Mapping[str, list[str]] = {}
+
+    # Evaluation: without xdist the tests ask the controller itself.
+
+    def check_case(self, case: Case, record: Record) -> None:
+        """Report the outcome of a case."""
+        _report_case(self._shown.get(case.id), record)
+
+    def check_metric(self, name: str) -> None:
+        """Fail with the reasons of a metric."""
+        _report_metric(self._metrics.get(name, []))
+
+    # Before the tests.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Without xdist: measure the cases that were collected and not deselected."""
+        if self.config.option.collectonly or not session.items:
+            return
+        if session.testsfailed and not self.config.option.continue_on_collection_errors:
+            return
+        self._measure(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Xdist: tell a worker where to read."""
+        node.workerinput[FOLDER] = str(self.folder)
+        node.workerinput[ARGS] = [str(arg) for arg in self.config.args]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """Xdist: the first worker's collection says what to measure; no test starts before this returns."""
+        if self.measurement is None:
+            self._measure(ids)
+
+    def _measure(self, node_ids: Iterable[str]) -> None:
+        names = {_param(node_id) for node_id in node_ids}
+        cases = [case for name, case in self.chosen.items() if name in names]
+        if not cases:
+            return
+        with _usage_errors():
+            self._prove(cases)
+            measurement = self._ask(cases)
+            judged = self._decide(measurement, measurement.outcomes)
+        self.measurement, self._judged = measurement, judged
+        self._shown = {outcome.case_id: _properties(outcome) for outcome in measurement.outcomes}
+        metrics: dict[str, list[str]] = {}
+        for row in judged[0].rows:
+            if row.reason:
+                metrics.setdefault(row.metric, []).append(row.reason)
+        self._metrics = metrics
+        content = json.dumps({"cases": self._shown, "metrics": metrics})
+        (self.folder / SHARED).write_text(content, encoding="utf-8")
+
+    def _prove(self, cases: Sequence[Case]) -> None:
+        from harness.cases import prove_case, prove_suite
+        from harness.errors import DataError
+
+        problems = [line for case in cases for line in prove_case(case, self.prompt.toolset)]
+        problems += prove_suite(self.settings.cases(), self.prompt.toolset)
+        if problems:
+            more = f" ({len(problems) - 1} more; pytest evals/ lists them)" if len(problems) > 1 else ""
+            raise DataError(f"The cases do not prove themselves: {problems[0]}{more}")
+
+    def _ask(self, cases: Sequence[Case]) -> Measurement:
+        from harness import runner
+        from harness.errors import TargetError
+        from harness.gate import LATENCY
+        from harness.metrics import GENERAL_SUITE, count_rate
+        from harness.store import ReplyStore
+
+        # measure_* and prove_* take the same arguments as run_cases.
+        asking = (self.target, self.prompt, ReplyStore(self.settings.store_path()), self.decoding)
+        with self.target, _ProgressLine(self.config) as on_progress:
+            found = Measurement(runner.run_cases(cases, *asking, on_progress=on_progress))
+            if LATENCY in self.settings.profile().metrics:
+                try:
+                    found.latencies = runner.measure_latency(cases, *asking, on_progress=on_progress)
+                except TargetError as error:
+                    found.reasons.append(f"latency: a request failed: {error}")
+            alive = runner.prove_adapter_acts(cases, *asking, on_progress=on_progress)
+            if alive is not None:
+                found.reasons += alive.reasons
+                found.notes.append(f"The adapter changes {alive.differing} of {alive.probes} probe replies.")
+            general = [case for case in cases if case.suite == GENERAL_SUITE]
+            try:
+                kept = runner.measure_retention(general, *asking, on_progress=on_progress) if general else None
+            except TargetError as error:
+                found.reasons.append(str(error))
+            else:
+                if kept is not None:
+                    found.retention = count_rate(kept.kept, kept.total)
+        return found
+
+    # While the tests run and after them.
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A case is measured when the report of its test has arrived."""
+        if report.when == "call":
+            self.reported.update(str(value) for name, value in report.user_properties if name == "case")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Decide, write the run, set the exit status."""
+        from harness.errors import ToolgateError
+
+        shutil.rmtree(self.folder, ignore_errors=True)
+        kept = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
+        if self.config.option.collectonly or exitstatus in kept[1:]:
+            return
+        measurement = self.measurement or Measurement()
+        arrived = [outcome for outcome in measurement.outcomes if outcome.case_id in self.reported]
+        try:
+            whole = self._judged is not None and len(arrived) == len(measurement.outcomes)
+            decision, metrics = self._judged if self._judged and whole else self._decide(measurement, arrived)
+            self.report = self._build_report(measurement, arrived, decision, metrics)
+            self._write_run(arrived)
+        except ToolgateError as error:
+            self._warn(str(error))
+            session.exitstatus = GATE_CLOSED
+            return
+        if exitstatus not in kept and not decision.open:
+            session.exitstatus = GATE_CLOSED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The table, the failures and the verdict."""
+        if self.report is not None:
+            from harness.report import render_terminal
+
+            terminalreporter.section("toolgate")
+            terminalreporter.write_line(render_terminal(self.report))
+
+    def _decide(self, measurement: Measurement, outcomes: Sequence[Outcome]) -> tuple[Decision, Metrics]:
+        from dataclasses import replace
+
+        from harness.gate import decide
+        from harness.metrics import compute_metrics
+
+        metrics = compute_metrics(
+            outcomes,
+            latencies=measurement.latencies,
+            adapter_bytes=self.target.adapter_bytes,
+            retention=measurement.retention,
+        )
+        # Only a local model without an adapter is known to be a base on its own; elsewhere an adapter may be served.
+        has_adapter = self.target.spec.adapter is not None or self.target.name != "local"
+        decision = decide(
+            [case.id for case in self.expected], outcomes, metrics, self.settings.profile(), has_adapter=has_adapter
+        )
+        return replace(decision, reasons=(*decision.reasons, *measurement.reasons)), metrics
+
+    def _build_report(
+        self, measurement: Measurement, outcomes: Sequence[Outcome], decision: Decision, metrics: Metrics
+    ) -> Report:
+        from harness.cases import digest_cases
+        from harness.report import Report
+
+        about = {
+            "profile": self.settings.profile_name,
+            "cases": digest_cases(self.expected),
+            "prompt": self.prompt.digest,
+            "toolset": self.prompt.toolset.digest,
+            "max_tokens": str(self.decoding.max_tokens),
+            **self.target.identity,
+        }
+        cases = {case.id: case for case in self.settings.cases()}
+        return Report(metrics, outcomes, cases, decision, about, tuple(measurement.notes))
+
+    def _write_run(self, outcomes: Sequence[Outcome]) -> None:
+        from harness.cases import case_dict
+        from harness.report import decision_dict, latency_dict, metrics_dict, render_html, render_markdown
+        from harness.runner import write_run
+        from harness.toolset import digest_json
+
+        report = self.report
+        if report is None:
+            return
+        asked = [report.cases[outcome.case_id] for outcome in outcomes]
+        lines = "".join(json.dumps(case_dict(case)) + "\n" for case in asked)
+        documents = {"metrics.json": metrics_dict(report), "cases.jsonl": lines}
+        summary = render_markdown(report)
+        varying = {
+            "decision.json": decision_dict(report),
+            "latency.json": latency_dict(report.metrics),
+            "summary.md": summary,
+            "report.html": render_html(report),
+        }
+        # The same question has the same folder; another adapter, another case or a filter has another one.
+        name = digest_json([dict(report.about), [outcome.case_id for outcome in outcomes]])
+        folder = self.settings.store_path() / "runs" / name.removeprefix("sha256:")[:16]
+        write_run(folder, outcomes, documents, about=report.about, varying=varying)
+        self._warn(f"run: {folder}")
+        step = os.environ.get("GITHUB_STEP_SUMMARY")
+        if step:
+            try:
+                with Path(step).open("a", encoding="utf-8") as file:
+                    file.write(summary)
+            except OSError as error:
+                self._warn(f"Cannot append to $GITHUB_STEP_SUMMARY ({step}): {error.strerror}.")
+
+    def _warn(self, line: str) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+
+class _ProgressLine:
+    """One line about what the target is doing; on a terminal it is rewritten, in a log there is a line per phase."""
+
+    WIDTH = 30
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._reporter = config.pluginmanager.get_plugin("terminalreporter")
+        self._live = self._reporter is not None and self._reporter.isatty
+        self._phase = ""
+
+    def __enter__(self) -> Callable[[Progress], None]:
+        return self._show
+
+    def __exit__(self, *exc: object) -> None:
+        if self._phase and self._live and self._reporter is not None:
+            self._reporter.write_line("")
+
+    def _show(self, progress: Progress) -> None:
+        if self._reporter is None or progress.phase == "waiting":
+            return
+        if self._live:
+            full = self.WIDTH * progress.done // max(1, progress.total)
+            bar = "#" * full + "-" * (self.WIDTH - full)
+            self._reporter.rewrite(f"{progress.phase} [{bar}] {progress.done}/{progress.total}", erase=True)
+        elif progress.phase != self._phase:
+            self._reporter.ensure_newline()
+            self._reporter.write_line(f"{progress.phase}: {progress.total} replies")
+        self._phase = progress.phase
+
+
+@contextmanager
+def _collect_errors() -> Iterator[None]:
+    """Errors raised on purpose become an error of the file that is collected: one line."""
+    from harness.errors import ToolgateError
+
+    try:
+        yield
+    except ToolgateError as error:
+        raise pytest.Collector.CollectError(str(error)) from None
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Errors raised on purpose become pytest's usage errors: one line, exit status 4."""
+    from harness.errors import ToolgateError
+
+    try:
+        yield
+    except ToolgateError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _properties(outcome: Outcome) -> dict[str, str]:
+    """An outcome as a test's properties: printable text, for JUnit is XML."""
+    from harness.report import show_text
+
+    found = {"case": outcome.case_id, "suite": outcome.suite, "verdict": outcome.verdict.value}
+    if outcome.error_type is not None:
+        found["error_type"] = outcome.error_type.value
+        found["detail"] = show_text(outcome.detail, 400)
+    return found
+
+
+def _param(node_id: str) -> str:
+    """The case in ``…::test_case[selection-001]``; empty for other tests."""
+    head, _, rest = node_id.rpartition("::")
+    return rest[len(CASE_TEST) + 1 : -1] if head and rest.startswith(f"{CASE_TEST}[") else ""
+
+
+def _escape(case_id: str) -> str:
+    """A case's id as pytest writes it in a test's id."""
+    return case_id.encode("unicode_escape").decode("ascii")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.gate import ADAPTER_SIZE, LATENCY, READINGS, UNITS, Decision, MetricRow
+from harness.gate import ADAPTER_SIZE, LATENCY, READINGS, UNITS, Decision, MetricRow, Require, State
 from harness.metrics import Metrics, Rate
 from harness.types import Case, ErrorType, ExpectedCall, Outcome, Verdict
 
@@ -155,6 +155,20 @@ def row_dict(row: MetricRow) -> dict[str, Any]:
         "state": row.state.value,
         "reason": row.reason,
     }
+
+
+def read_decision(raw: Mapping[str, Any]) -> Decision | None:
+    """The decision that ``decision_dict`` wrote; None where there was none.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not such a decision.
+    """
+    if raw["open"] is None:
+        return None
+    rows = tuple(
+        MetricRow(**(row | {"state": State(row["state"]), "require": Require(row["require"])})) for row in raw["rows"]
+    )
+    return Decision(raw["profile"], tuple(raw["reasons"]), rows)
 
 
 def render_html(report: Report) -> str:
@@ -315,7 +329,8 @@ def _html_failure(report: Report, outcome: Outcome) -> str:
     why = f"<p>Tests: {_html(case.why)}</p>" if case and case.why else ""
     cut = " (cut off at max_tokens)" if outcome.truncated else ""
     return (
-        f"<article><h3>{_html(outcome.case_id)}</h3>{dialogue}{why}<p>Expected: <code>{_html(show_expected(case))}</code></p>"
+        f"<article><h3>{_html(outcome.case_id)}</h3>{dialogue}{why}"
+        f"<p>Expected: <code>{_html(show_expected(case))}</code></p>"
         f"<p>Reply{cut}:</p><pre>{_html(outcome.text) or '(empty)'}</pre><p>{_html(outcome.detail)}</p></article>"
     )
 
@@ -337,9 +352,11 @@ body {{ font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: va
 .verdict {{ font-size: 1.3rem; font-weight: 600; }}
 .open, .proven {{ color: var(--good); }} .closed, .below, .too {{ color: var(--bad); }} .met {{ color: var(--fair); }}
 .scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; }} th, td {{ border: 1px solid var(--line); padding: .25rem .6rem; text-align: left; }}
+table {{ border-collapse: collapse; }}
+th, td {{ border: 1px solid var(--line); padding: .25rem .6rem; text-align: left; }}
 th {{ background: var(--soft); }} td {{ font-variant-numeric: tabular-nums; }}
-dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }} dd {{ margin: 0; overflow-wrap: anywhere; }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }}
+dd {{ margin: 0; overflow-wrap: anywhere; }}
 pre, code {{ background: var(--soft); white-space: pre-wrap; overflow-wrap: anywhere; }} pre {{ padding: .6rem; }}
 summary {{ cursor: pointer; font-weight: 600; padding: .3rem 0; }}
 article {{ border-left: 3px solid var(--line); padding-left: 1rem; margin: 1rem 0; }} h3 {{ margin-bottom: 0; }}

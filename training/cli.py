@@ -6,6 +6,7 @@ Does not cover: any of the work; torch is imported only when a command trains.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,17 +21,22 @@ from rich.console import Console
 from harness.errors import ToolgateError
 
 app = typer.Typer(
-    help="From examples to a LoRA adapter. Start with: python -m training train --recipe training/recipes/nano.toml --out my-adapter",
+    help="From examples to a LoRA adapter. Start with: "
+    "python -m training train --recipe training/recipes/nano.toml --out my-adapter",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 notes = Console(stderr=True)
 
-RecipeOption = Annotated[Path, typer.Option(help="What to train on and how: a TOML file, e.g. training/recipes/nano.toml.")]
+RecipeOption = Annotated[
+    Path, typer.Option(help="What to train on and how: a TOML file, e.g. training/recipes/nano.toml.")
+]
 DataOption = Annotated[
     Path | None,
-    typer.Option(help="Example lines to train on (a file or a folder of *.jsonl), in place of what the recipe assembles."),
+    typer.Option(
+        help="Example lines to train on (a file or a folder of *.jsonl), in place of what the recipe assembles."
+    ),
 ]
 
 
@@ -49,7 +55,9 @@ def _one_line_errors() -> Iterator[None]:
 @app.command()
 def train(
     recipe: RecipeOption,
-    out: Annotated[Path, typer.Option(help="The adapter folder to write. It must not exist yet; it appears when all is done.")],
+    out: Annotated[
+        Path, typer.Option(help="The adapter folder to write. It must not exist yet; it appears when all is done.")
+    ],
     data: DataOption = None,
     base: Annotated[
         Path | None, typer.Option(help="Folder of the base model, when it is not where its name in the recipe says.")
@@ -78,6 +86,8 @@ def train(
         else:
             dataset = clean_data(load_examples(data, prompt.toolset), seed=plan.seed)
         notes.print(summarise_data(dataset))
+        # bitsandbytes, which peft imports where it is installed, warns about a kernel that a CPU does not have.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         from training.sft import train_adapter
 
         train_adapter(

@@ -94,8 +94,8 @@ def tokenise_examples(
     if long:
         worst = max(long, key=lambda tokens: len(tokens.ids))
         raise SetupError(
-            f"{len(long)} examples are longer than max_length {max_length}, e.g. {worst.id} with {len(worst.ids)} tokens; "
-            "a call must not be cut off. Raise max_length or remove them."
+            f"{len(long)} examples are longer than max_length {max_length}, e.g. {worst.id} with {len(worst.ids)} "
+            "tokens; a call must not be cut off. Raise max_length or remove them."
         )
     return found
 
@@ -111,8 +111,8 @@ def _tokenise_chunk(examples: Sequence[Example], prompt: PromptSpec, vocabulary:
     found = []
     for example in examples:
         ids = next(encoded)
-        turns = [next(encoded) for message in example.messages if message["role"] == "assistant"]
-        found.append(_find_spans(example.id, ids, turns, vocabulary))
+        prompts = [next(encoded) for message in example.messages if message["role"] == "assistant"]
+        found.append(_find_spans(example.id, ids, prompts, vocabulary))
     return found
 
 

@@ -169,7 +169,7 @@ def attend_shared(
         scale=scaling,
         enable_gqa=grouped,
     )
-    tail = _Attend.apply(query[0], key[0], value[0], shared_prefix, scaling)
+    tail = _Attend.apply(query[0], key[0], value[0], shared_prefix, scaling)  # type: ignore[no-untyped-call]
     return torch.cat([head[0], tail], 1).transpose(0, 1)[None], None
 
 
@@ -190,9 +190,11 @@ class _Attend(torch.autograd.Function):
     """Attention of the continuations; written out, since only the probabilities are worth keeping for backward."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Mapping[str, Any], scaling: float) -> Tensor:
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Mapping[str, Any], scaling: float
+    ) -> Tensor:
         prefix, rows, cells = layout["prefix"], layout["rows"], layout["cells"]
-        count, width = rows.shape
+        width = rows.shape[1]
         groups, _, size = key.shape
         share = query.shape[0] // groups  # query heads per key head
         own = cells.numel()
@@ -237,7 +239,9 @@ class _Attend(torch.autograd.Function):
         full_query[:, prefix:] = grad_query.mul_(scaling).flatten(0, 1)
         full_key, full_value = torch.empty_like(key), torch.empty_like(value)
         full_key[:, :prefix] = (far.flatten(1, 2).mT @ queries.flatten(1, 2)) * scaling
-        full_key[:, prefix:] = _to_row((score_table.mT @ _to_table(queries, rows)).sum(1, keepdim=True), cells)[:, 0] * scaling
+        full_key[:, prefix:] = (
+            _to_row((score_table.mT @ _to_table(queries, rows)).sum(1, keepdim=True), cells)[:, 0] * scaling
+        )
         full_value[:, :prefix] = weights[..., :prefix].flatten(1, 2).mT @ grad.flatten(1, 2)
         full_value[:, prefix:] = _to_row((weight_table.mT @ grad_table).sum(1, keepdim=True), cells)[:, 0]
         return full_query, full_key, full_value, None, None
@@ -245,7 +249,7 @@ class _Attend(torch.autograd.Function):
 
 def _to_table(flat: Tensor, rows: Tensor) -> Tensor:
     """[..., own, x] to [..., count, width, x]; cells without a token hold those of the first one."""
-    return flat[..., rows.flatten(), :].unflatten(-2, tuple(rows.shape))
+    return flat[..., rows.flatten(), :].reshape(*flat.shape[:-2], *rows.shape, flat.shape[-1])
 
 
 def _to_row(table: Tensor, cells: Tensor) -> Tensor:

@@ -42,7 +42,8 @@ class DataPart(Strict):
 
     handcrafted: Annotated[bool, Field(description="true or false: take training/handcrafted/*.jsonl")] = True
     repeat: Annotated[
-        int, Field(ge=1, le=20, description="how often a hand-written example comes per epoch, 1 to 20; 1 or 2 is usual")
+        int,
+        Field(ge=1, le=20, description="how often a hand-written example comes per epoch, 1 to 20; 1 or 2 is usual"),
     ] = 1
     generator: Annotated[GeneratorPart, Field(description="a table [data.generator] with count, seed and mix")] = (
         GeneratorPart()
@@ -75,7 +76,8 @@ class Recipe(Strict):
         Field(description='how the learning rate falls: "cosine", "linear" or "constant_with_warmup"'),
     ] = "cosine"
     warmup: Annotated[
-        float, Field(ge=0, le=0.5, strict=False, description="the share of steps in which it rises, 0 to 0.5; 0.06 is usual")
+        float,
+        Field(ge=0, le=0.5, strict=False, description="the share of steps in which it rises, 0 to 0.5; 0.06 is usual"),
     ] = 0.06
     weight_decay: Annotated[float, Field(ge=0, lt=1, strict=False, description="a number from 0 to below 1")] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0, strict=False, description="a number above 0; 1.0 is usual")] = 1.0
@@ -85,7 +87,9 @@ class Recipe(Strict):
     ] = 16
     micro_batch_size: Annotated[
         int | None,
-        Field(ge=1, le=1024, description="examples per forward pass, at most batch_size; lower it when memory runs out"),
+        Field(
+            ge=1, le=1024, description="examples per forward pass, at most batch_size; lower it when memory runs out"
+        ),
     ] = None
     max_length: Annotated[
         int, Field(ge=64, le=131072, description="tokens of the longest example, 64 to 131072; longer ones are refused")
@@ -94,9 +98,7 @@ class Recipe(Strict):
         Literal["shared_prefix", "padded"],
         Field(description='"shared_prefix" (the system prompt once per batch) or "padded" (once per example)'),
     ] = "shared_prefix"
-    precision: Annotated[
-        Literal["fp32", "bf16"], Field(description='"fp32", or "bf16" (autocast, for a GPU)')
-    ] = "fp32"
+    precision: Annotated[Literal["fp32", "bf16"], Field(description='"fp32", or "bf16" (autocast, for a GPU)')] = "fp32"
     seed: Annotated[int, Field(ge=0, description="a whole number; the same seed gives the same adapter")] = 0
     data: Annotated[DataPart, Field(description="a table [data] with handcrafted, repeat and generator")] = DataPart()
 
@@ -143,7 +145,9 @@ def find_base(recipe: Recipe, given: Path | None) -> Path | str:
     if recipe.base in BASES:
         raise SetupError(f"The base {recipe.base} is not at {place}. Restore it, or give its folder with --base.")
     if place.is_absolute() or place.exists() or recipe.base.count("/") != 1:
-        raise SetupError(f"No base in {recipe.base} (config.json is missing). Known: {', '.join(BASES)}; or use --base.")
+        raise SetupError(
+            f"No base in {recipe.base} (config.json is missing). Known: {', '.join(BASES)}; or use --base."
+        )
     return recipe.base
 
 

@@ -1,12 +1,12 @@
 """One training run: recipe and examples in, adapter folder out.
 
-Covers: loading the base, attaching LoRA, the checks before time is spent, the loop, checkpoints and resuming, the output.
+Covers: loading the base, attaching LoRA, the checks before time is spent, the loop, checkpoints, resuming, the output.
 Does not cover: what the examples are (training.data), how batches are packed (training.packing), whether the adapter is
 good (the harness decides that).
 
-The loop is transformers' Trainer; ours are the plan of batches, the collator and the loss. The plan is a function of the
-recipe and the data, dropout draws from torch's generator, whose state is in every checkpoint: so the same seed gives
-the same bytes on one machine with the same number of threads, also when the run was killed and resumed in between.
+The loop is transformers' Trainer; ours are the plan of batches, the collator and the loss. The plan is a function of
+the recipe and the data, dropout draws from torch's generator, whose state is in every checkpoint: so the same seed
+gives the same bytes on one machine with the same number of threads, also when the run was killed and resumed.
 A finished run is one folder that appears at once; until then everything lies beside it in ``<out>.partial``.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import os
 import shutil
@@ -28,26 +27,14 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost a shared CPU most of its speed
 
 import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import SequentialSampler
-
-from harness.errors import DataError, SetupError
-from harness.prompt import EOT, PromptSpec
-from training.data import Dataset, count_data, repeat_examples
-from training.examples import Example
-from training.masking import Tokens, Vocabulary, read_vocabulary, tokenise_examples
-from training.packing import ATTENTION, Step, common_prefix, pack_batch, pad_batch, plan_steps, register_attention, sum_loss
-from training.recipe import Recipe, base_name
-
-# bitsandbytes, which peft imports where it is installed, warns about a kernel that a CPU does not have.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
-from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -57,6 +44,24 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.utils.logging import disable_progress_bar
+
+from harness.errors import DataError, SetupError
+from harness.prompt import EOT, PromptSpec
+from training.data import Dataset, count_data, repeat_examples
+from training.examples import Example
+from training.masking import Tokens, Vocabulary, read_vocabulary, tokenise_examples
+from training.packing import (
+    ATTENTION,
+    Step,
+    common_prefix,
+    pack_batch,
+    pad_batch,
+    plan_steps,
+    register_attention,
+    sum_loss,
+)
+from training.recipe import Recipe, base_name
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
 DONE = "complete"  # the last file of a checkpoint: one without it was being written when the run was killed
@@ -112,7 +117,7 @@ def train_adapter(
     prepare_work(work, facts, resume=resume)
     losses = run_trainer(recipe, model, tokens, plan, vocabulary.pad, work, checkpoint_every, console)
     finished = work / "adapter"
-    write_adapter(finished, recipe, model, loaded, facts | summarise_losses(losses, tokens, plan))
+    write_adapter(finished, recipe, model, loaded, facts | summarise_losses(losses, tokens))
     finished.rename(out)
     shutil.rmtree(work)
     return out
@@ -135,6 +140,7 @@ def load_base(recipe: Recipe, base: Path | str) -> Base:
         SetupError: transformers cannot load it.
     """
     register_attention()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     attention = ATTENTION if recipe.packing == "shared_prefix" else "sdpa"
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)
@@ -190,6 +196,7 @@ def check_first_batch(
     first, learned = examples[plan[0].examples[0]], batch[0]
     wanted = "".join(m["content"] + EOT for m in first.messages if m["role"] == "assistant")
     read = base.tokenizer.decode([i for i in learned.labels if i >= 0], clean_up_tokenization_spaces=False)
+    largest, known = max(i for t in tokens for i in t.ids), model.get_input_embeddings().num_embeddings
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     table = Table("check", "found", "", title=f"{recipe.name}: first batch of {len(batch)}")
     checks = [
@@ -197,6 +204,7 @@ def check_first_batch(
         ("they read as the replies", repr(read if len(read) <= 60 else read[:57] + "…"), read == wanted),
         ("BOS per example", "1", all(t.ids.count(vocabulary.bos) == 1 for t in batch)),
         ("pad is no end of turn", str(base.tokenizer.pad_token), vocabulary.pad != vocabulary.eot),
+        ("token ids", f"up to {largest} of {known}", largest < known),
         ("longest example", f"{longest} of {recipe.max_length} tokens", longest <= recipe.max_length),
         ("shared prefix", f"{prefix} tokens, {recipe.packing}", prefix > 0),
         ("LoRA on linear layers", f"{attached} of {attached + len(missing)}", attached > 0 and not missing),
@@ -314,7 +322,7 @@ def run_trainer(
     with watch.progress:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     check_moved(model)
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
 
 
 def check_moved(model: Any) -> None:
@@ -328,7 +336,7 @@ def check_moved(model: Any) -> None:
         raise TrainingError(f"{len(still)} LoRA matrices did not move from zero, e.g. {still[0]}. Is the rate above 0?")
 
 
-def summarise_losses(losses: Sequence[float], tokens: Sequence[Tokens], plan: Sequence[Step]) -> dict[str, Any]:
+def summarise_losses(losses: Sequence[float], tokens: Sequence[Tokens]) -> dict[str, Any]:
     """The result in numbers; the final loss is the mean of the last twentieth of the steps."""
     size = max(1, len(losses) // CURVE)
     curve = [round(fmean(losses[at : at + size]), 4) for at in range(0, len(losses), size)]
@@ -348,6 +356,7 @@ def write_adapter(folder: Path, recipe: Recipe, model: Any, base: Base, facts: d
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     weights = {name: state[name].detach().to("cpu", torch.float32).contiguous() for name in sorted(state)}
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "adapter_model.safetensors").chmod(0o644)  # safetensors writes it for its owner alone
     config = model.peft_config["default"].to_dict()
     config |= {"base_model_name_or_path": base.name, "inference_mode": True}
     plain = {name: _plain(value) for name, value in sorted(config.items())}
@@ -375,16 +384,16 @@ tags: [lora, tool-calling, toolgate]
 
 # {recipe.name}
 
-A LoRA adapter that makes `{base.name}` call the tools of `personal_assistant`: tasks, calendar, weather, e-mail. It
-answers with one JSON block per call, and with plain text where no tool fits. Whether it may be used is decided by
+A LoRA adapter that makes `{base.name}` call the tools of `personal_assistant`: tasks, calendar, weather, e-mail.
+It answers with one JSON block per call, and with plain text where no tool fits. Whether it may be used is decided by
 `pytest evals/`, not by the loss below.
 
 Final loss {facts["final_loss"]} after {facts["steps"]} steps of {recipe.batch_size} examples.
 
 ## Data
 
-{data["examples"]} examples, `{data["digest"]}`; {data["close_to_a_case"]} left out since they are close to an evaluation
-case, {data["doubles"]} as doubles.
+{data["examples"]} examples, `{data["digest"]}`. Left out: {data["close_to_a_case"]} close to an evaluation case,
+{data["doubles"]} doubles.
 
 | | what | examples |
 |---|---|---|
@@ -437,7 +446,8 @@ class _PlanTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # else a batch in several parts would be divided twice
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        data: Any = train_dataset if train_dataset is not None else self.train_dataset
+        return SequentialSampler(data)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -447,7 +457,8 @@ class _PlanTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         batch = {name: value for name, value in inputs.items() if name != "batch_labels"}
-        return sum_loss(model, batch) / num_items_in_batch
+        loss: torch.Tensor = sum_loss(model, batch) / num_items_in_batch
+        return loss
 
 
 class _Watch(TrainerCallback):
@@ -471,7 +482,9 @@ class _Watch(TrainerCallback):
         self.losses: list[float] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.task = self.progress.add_task("", total=state.max_steps, completed=state.global_step, loss=math.nan, rate=0.0)
+        self.task = self.progress.add_task(
+            "", total=state.max_steps, completed=state.global_step, loss=math.nan, rate=0.0
+        )
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         if state.global_step == min(MOVED_AFTER, state.max_steps):
@@ -485,7 +498,8 @@ class _Watch(TrainerCallback):
             passes = self.plan[(step - 1) * self.parts : step * self.parts]
             names = sorted({self.tokens[i].id for part in passes for i in part.examples})
             raise TrainingError(
-                f"The loss of step {step} is {loss}; its examples: {', '.join(names)}. Lower learning_rate, or read them."
+                f"The loss of step {step} is {loss}; its examples: {', '.join(names)}. Lower learning_rate, "
+                "or read them."
             )
         self.losses = [*self.losses[-19:], loss]
         speed = self.progress.tasks[0].speed or 0.0
@@ -508,14 +522,13 @@ def _count_parts(recipe: Recipe, examples: int) -> int:
     return -(-min(recipe.batch_size, examples) // (recipe.micro_batch_size or recipe.batch_size))
 
 
-def _linear_layers(model: Any) -> list[tuple[str, nn.Module]]:
+def _linear_layers(model: Any) -> list[tuple[str, Any]]:
     """The layers that "all-linear" means: every linear one but the output head."""
     head = model.get_output_embeddings()
-    found = []
+    found: list[tuple[str, Any]] = []
     for name, module in model.named_modules():
         inside_lora = ".lora_" in name or name.endswith(".base_layer")
-        is_linear = isinstance(module, LoraLayer) or isinstance(module, nn.Linear)
-        if is_linear and not inside_lora and module is not head:
+        if isinstance(module, LoraLayer | nn.Linear) and not inside_lora and module is not head:
             found.append((name, module))
     return found
 

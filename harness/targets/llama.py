@@ -271,7 +271,8 @@ def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = x.chunk(2, -1)
-    return x * cos + torch.cat([-second, first], -1) * sin
+    turned: Tensor = x * cos + torch.cat([-second, first], -1) * sin
+    return turned
 
 
 def _attend_both(q: Tensor, prefix: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor], seen: Tensor) -> Tensor:

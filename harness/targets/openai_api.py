@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util.retry import Retry
 
 from harness.errors import SetupError, TargetError
@@ -50,6 +51,23 @@ class _ServerGoneError(Exception):
     """No connection: the other prompts would only wait for the same answer."""
 
     why: str
+
+
+class _Retry(Retry):
+    """Repeats what a server refused or dropped, but not what it took too long for: that would take as long again."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: Any = None,
+        error: Exception | None = None,
+        *rest: Any,
+        **named: Any,
+    ) -> Self:
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, *rest, **named)
 
 
 class OpenAITarget(ClosingTarget):
@@ -93,7 +111,7 @@ class OpenAITarget(ClosingTarget):
             SetupError: the server is not there, or has no such model.
         """
         url = spec.options["url"]
-        with _open_session(spec, 1, 1) as session:
+        with _open_session(spec, 0, 1) as session:
             model = spec.options.get("model")
             models = _list_models(session, url)
             if model is None:
@@ -186,10 +204,9 @@ class OpenAITarget(ClosingTarget):
 
 def _open_session(spec: TargetSpec, retries: int, connections: int) -> requests.Session:
     session = requests.Session()
-    retry = Retry(
+    retry = _Retry(
         total=retries,
         connect=min(retries, 2),
-        read=False,  # a request that ran into the timeout would run into it again
         status_forcelist=AGAIN,
         allowed_methods=None,  # POST as well: the same prompt gives the same greedy reply
         backoff_factor=0.25,
@@ -215,7 +232,7 @@ def _list_models(session: requests.Session, url: str) -> list[str]:
     if response.status_code in {401, 403}:
         raise SetupError(f"{where} refused the API key ({response.status_code}). Export {KEY_ENV}, or name it with key_env=NAME.")
     if not response.ok:
-        return []  # some servers do not list their models; the option model then decides
+        return []  # some servers do not list their models (transformers serve without a hub cache); model then decides
     try:
         return [str(entry["id"]) for entry in response.json()["data"]]
     except (ValueError, KeyError, TypeError):

@@ -365,7 +365,7 @@ def follow_up(rng: random.Random, now: datetime) -> Dialogue:
     if rng.random() < 0.7:
         turns.append(Turn("say", confirmation(rng)))
     if rng.random() < 0.45:
-        text, reply = negatives.acknowledgement(rng) if rng.random() < 0.6 else negatives.negative(rng, now)
+        text, reply = negatives.acknowledgement(rng, now) if rng.random() < 0.6 else negatives.negative(rng, now)
         return turns + plain(text, reply)
     return turns + single(requests.SINGLE[rng.choice(tuple(requests.SINGLE))](rng, now))
 

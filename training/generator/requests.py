@@ -7,7 +7,7 @@ Does not cover: negatives, dialogues.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,6 +46,7 @@ def finish(rng: random.Random, text: str, *calls: tuple[str, dict[str, Any]]) ->
         calls = tuple((tool, {k: _lower(v) if k in COPIED else v for k, v in params.items()}) for tool, params in calls)
     elif roll < 0.9:
         text = text[:1].upper() + text[1:]
+        calls = _cased(text, calls)
     last = text[-1:]
     if last not in ".?!'\"" and rng.random() < 0.35:
         text += "." if rng.random() < 0.85 else "!"
@@ -259,7 +260,9 @@ def create_event(rng: random.Random, now: datetime) -> Request:
         slots["t"] = params["summary"] = words.todo(rng)
         return finish(rng, phrase(rng, rng.choice(plan.EVENT_DO), slots), ("createCalendarEvent", _ordered(params, EVENT_KEYS)))
     if rng.random() < 0.6:
-        return finish(rng, phrase(rng, rng.choice(plan.EVENT), slots), ("createCalendarEvent", _ordered(params, EVENT_KEYS)))
+        last = "attendees" in params or "description" in params  # such a tail ends the sentence
+        pattern = rng.choice([p for p in plan.EVENT if not last or p.endswith("{x}")])
+        return finish(rng, phrase(rng, pattern, slots), ("createCalendarEvent", _ordered(params, EVENT_KEYS)))
     calendar = "[my calendar|my calendar|the calendar|my schedule|my agenda|calendar|my google calendar|my diary|my planner|my work calendar]"
     patterns = [
         OPEN + "[schedule|schedule|set up|book|arrange|plan|organize|create|make|put in|enter|pencil in|slot in|set] {e} {w}{x}" + CLOSE,
@@ -378,7 +381,8 @@ def send_email(rng: random.Random, now: datetime) -> Request:
         params["cc"] = cc
     slots = {"t": target, "c": copy, "b": body, "a": about, "s": subject, "q": quote}
     if rng.random() < 0.5:
-        patterns = list(manage.EMAIL_SAY if kind < 0.34 else manage.EMAIL_ABOUT if kind < 0.64 else manage.EMAIL_FULL)
+        stock = manage.EMAIL_SAY if kind < 0.34 else manage.EMAIL_ABOUT if kind < 0.64 else manage.EMAIL_FULL
+        patterns = [pattern for pattern in stock if not cc or "{c}" in pattern]
     text = phrase(rng, rng.choice(patterns), slots)
     return finish(rng, text, ("sendEmail", _ordered(params, ("to", "subject", "body", "cc"))))
 
@@ -463,13 +467,13 @@ def compound(rng: random.Random, now: datetime) -> Request:
     return Request(joined + rng.choice(("", "", ".", "")), _cased(joined, calls))
 
 
-def _cased(text: str, calls: list[tuple[str, dict[str, Any]]]) -> tuple[tuple[str, dict[str, Any]], ...]:
-    # Lowering a sentence's first letter can lower the first letter of a copied value: the value follows the text.
+def _cased(text: str, calls: Iterable[tuple[str, dict[str, Any]]]) -> tuple[tuple[str, dict[str, Any]], ...]:
+    # Changing the case of a sentence's first letter can change the first letter of a copied value: the value follows.
     def follow(value: Any) -> Any:
         if isinstance(value, list):
             return [follow(v) for v in value]
-        lowered = value[:1].lower() + value[1:]
-        return value if value in text or lowered not in text else lowered
+        forms = (value, value[:1].lower() + value[1:], value[:1].upper() + value[1:])
+        return next((form for form in forms if form in text), value)
 
     return tuple((tool, {k: follow(v) if k in COPIED else v for k, v in params.items()}) for tool, params in calls)
 

@@ -78,7 +78,7 @@ tax appointment, massage, manicure, tennis match, chess club, guitar lesson, dri
 field trip, bake sale, fundraiser, church service, bible study, prayer group, volunteer shift, blood drive, office party,
 farewell lunch, happy hour, karaoke, trivia night, science fair, spelling bee, school play, dress rehearsal, photo shoot
 """)
-EVENT_WITH = _split("lunch, dinner, coffee, breakfast, meeting, call, drinks, brunch, a meeting, a call, catch up, one on one, walk, video call, tennis, golf, appointment, interview, sync, chat, zoom")
+EVENT_WITH = _split("lunch, dinner, coffee, breakfast, meeting, call, drinks, brunch, catch up, one on one, walk, video call, tennis, golf, appointment, interview, sync, chat, zoom")
 PLACE = _split("""
 Luigi's, the park, the office, room 4, room 12, conference room B, the library, city hall, the cafe on Main Street, the gym, my house,
 the community center, Blue Door Cafe, Green Park, the Hilton, the airport, the stadium, 42 Oak Street, the clinic, the golf club,

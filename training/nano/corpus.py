@@ -131,13 +131,15 @@ class ChatMaker:
         for row in self.requests:
             by_tool.setdefault(row.tool, []).append(row)
         self.by_tool = by_tool
+        complete = {tool: [row for row in found if slot_values(row) is not None] for tool, found in by_tool.items()}
+        self.complete = {tool: found for tool, found in complete.items() if found}
         self.chat = _chitchat(folder)
 
     def chat_document(self, rng: random.Random) -> str:
         """One document: a system turn, then one conversation, or several under the project's own prompt."""
         moment = times.moment(rng)
         stamp = moment.isoformat(timespec="seconds")
-        full = rng.random() < 0.72
+        full = rng.random() < 0.66
         style = FULL if full else BRIEF
         if rng.random() < 0.22:
             messages = [Message(role="system", content=self.prompt.system(stamp))]
@@ -159,24 +161,26 @@ class ChatMaker:
         if roll < 0.52:
             kind = rng.choices(list(MIX), weights=[0.42, 0.08, 0.10, 0.22, 0.08, 0.10])[0]
             return plain_messages(MAKERS[kind](rng, moment), full=full)
-        if roll < 0.62:
+        if roll < 0.64:
             return self._human_request(rng, full=full)
-        if roll < 0.65:
+        if roll < 0.67:
             row = rng.choice(self.asks)
             return _exchange(row.text, ASKS[row.proposed])
         if roll < 0.80:
             row = rng.choice(self.others)
             return _exchange(row.text, self._refusal(rng, row))
-        if roll < 0.90:
+        if roll < 0.87:
             return json_exercise(rng)
         if roll < 0.95:
             return date_exercise(rng, moment)
         return copy_exercise(rng)
 
     def _human_request(self, rng: random.Random, *, full: bool) -> list[Message]:
-        row = rng.choice(self.by_tool[rng.choice(list(self.by_tool))]) if rng.random() < 0.75 else rng.choice(self.requests)
-        params = slot_values(row) if full else None
-        return _exchange(row.text, acknowledge(row.tool, params or {}, full=params is not None))
+        # Without slots the values are unknown: such rows teach the action alone, and only where nothing more is asked for.
+        pool = self.complete if full else self.by_tool
+        row = rng.choice(pool[rng.choice(list(pool))])
+        values = slot_values(row) if full else None
+        return _exchange(row.text, acknowledge(row.tool, values or {}, full=full))
 
     def _refusal(self, rng: random.Random, row: Utterance) -> str:
         if row.text in self.chat:

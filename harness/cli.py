@@ -1,0 +1,383 @@
+"""``python -m harness``: run, report, compare, duplicates.
+
+Covers: measuring any file of cases without a verdict, showing a run again, comparing two runs case by case, finding
+training texts that are too close to the cases.
+Does not cover: verdicts; ``pytest evals/ --target=NAME`` gives them. Errors are one line on stderr and exit status 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from harness.errors import DataError, SetupError, ToolgateError
+
+if TYPE_CHECKING:
+    from harness.report import Report
+    from harness.runner import Progress, Run
+    from harness.types import Outcome
+
+EVALS = Path("evals")
+STORE = Path(".toolgate")
+ALIKE = 90.0  # of 100: one word of ten differs
+P = ParamSpec("P")
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="harness",
+    help="Measure a tool-calling adapter. The verdict is pytest's: pytest evals/ --target=local",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+CasesOption = Annotated[Path, typer.Option("--cases", help="Case file, or a folder of them.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text.")]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")]
+
+
+def one_line_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Errors raised on purpose become one line on stderr and exit status 1; others keep their traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except ToolgateError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+@app.command("run")
+@one_line_errors
+def run_command(
+    cases: CasesOption,
+    target: Annotated[str, typer.Option("--target", help="What is asked: local, openai, replay.")],
+    adapter: Annotated[Path | None, typer.Option("--adapter", help="LoRA adapter folder.")] = None,
+    base: Annotated[str | None, typer.Option("--base", help="Base model: hub id or folder.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the run's files.")] = None,
+    run_store: Annotated[Path, typer.Option("--run-store", help="Where replies are kept.")] = STORE,
+    replies: Annotated[Path | None, typer.Option("--replies", help="Recorded replies (target replay).")] = None,
+    url: Annotated[str | None, typer.Option("--url", help="Address of the API (target openai).")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model name at the server (target openai).")] = None,
+    option: Annotated[list[str] | None, typer.Option("--target-option", help="NAME=VALUE of the target.")] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest reply.")] = 256,
+    latency: Annotated[bool, typer.Option("--latency", help="Also measure seconds per reply.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a target all cases of a file and measure its replies; no verdict."""
+    from harness import runner
+    from harness.cases import digest_cases, load_cases
+    from harness.metrics import compute_metrics
+    from harness.prompt import load_prompt
+    from harness.report import Report, metrics_dict
+    from harness.store import ReplyStore
+    from harness.targets import Decoding, LazyTarget, TargetSpec
+
+    named = {"file": str(replies) if replies else None, "url": url, "model": model}
+    options = {name: value for name, value in named.items() if value} | _read_options(option or [])
+    asked = load_cases(cases)
+    if not asked:
+        raise SetupError(f"{cases} holds no cases. Give a file with one case per line.")
+    prompt, decoding = load_prompt(), Decoding(max_tokens=max_tokens)
+    with LazyTarget(TargetSpec(target, adapter, base, options)) as lazy, _Bar() as on_progress:
+        asking = (lazy, prompt, ReplyStore(run_store), decoding)
+        outcomes = runner.run_cases(asked, *asking, on_progress=on_progress)
+        seconds = runner.measure_latency(asked, *asking, on_progress=on_progress) if latency else None
+        metrics = compute_metrics(outcomes, latencies=seconds, adapter_bytes=lazy.adapter_bytes)
+        about = {
+            "cases": digest_cases(asked),
+            "prompt": prompt.digest,
+            "toolset": prompt.toolset.digest,
+            "max_tokens": str(max_tokens),
+            **lazy.identity,
+        }
+    report = Report(metrics, outcomes, {case.id: case for case in asked}, about=about)
+    if out is not None:
+        _write_run(out, report)
+    if as_json:
+        typer.echo(json.dumps(metrics_dict(report), indent=2))
+    else:
+        _print_report(report)
+        if out is not None:
+            typer.echo(f"run: {out}")
+
+
+@app.command("report")
+@one_line_errors
+def report_command(
+    run: RunArgument,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one static page here.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write Markdown here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a finished run again; its files are compared with its manifest first."""
+    from harness.report import metrics_dict, render_html, render_markdown
+    from harness.store import write_file
+
+    report = _read_report(run)
+    if html is not None:
+        write_file(html, render_html(report).encode("utf-8", "replace"))
+        typer.echo(f"page: {html}", err=as_json)
+    if markdown is not None:
+        write_file(markdown, render_markdown(report).encode("utf-8", "replace"))
+        typer.echo(f"summary: {markdown}", err=as_json)
+    if as_json:
+        typer.echo(json.dumps(metrics_dict(report), indent=2))
+    elif html is None and markdown is None:
+        _print_report(report)
+
+
+@app.command("compare")
+@one_line_errors
+def compare_command(
+    before: RunArgument,
+    after: RunArgument,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two runs over the same cases: exact McNemar test and every flip."""
+    from harness.runner import read_run
+
+    result = compare_runs(read_run(before), read_run(after))
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    typer.echo(f"{result['cases']} cases in both runs, right before {result['before']}, after {result['after']}")
+    if result["left_out"]:
+        typer.echo(f"{len(result['left_out'])} cases left out: in one run only, or not measured")
+    typer.echo(f"fixed {len(result['fixed'])}, broken {len(result['broken'])}, exact McNemar p = {result['p']:.4g}")
+    for name in ("broken", "fixed"):
+        for flip in result[name]:
+            typer.echo(f"  {name}: {flip['case']}  {flip['before']} -> {flip['after']}")
+
+
+@app.command("duplicates")
+@one_line_errors
+def duplicates_command(
+    files: Annotated[list[Path], typer.Argument(help="Training files, JSON Lines.", metavar="FILE...")],
+    cases: CasesOption = EVALS / "cases",
+    threshold: Annotated[float, typer.Option("--threshold", help="How alike, of 100, is too close.")] = ALIKE,
+    as_json: JsonOption = False,
+) -> None:
+    """Print training texts that are near-duplicates of a case's question, and their count; the aim is 0."""
+    found = find_duplicates(files, cases, threshold)
+    if as_json:
+        typer.echo(json.dumps({"threshold": threshold, "count": len(found), "duplicates": found}, indent=2))
+        return
+    from harness.report import show_text
+
+    for item in found:
+        typer.echo(f"{item['score']:5.1f}  {item['file']}:{item['line']}  {item['case']}  {show_text(item['text'])}")
+    typer.echo(f"{len(found)} near-duplicates")
+
+
+def compare_runs(before: Run, after: Run) -> dict[str, Any]:
+    """What changed between two runs, as plain values.
+
+    Raises:
+        DataError: the runs share no measured case, or a shared case is not the same question.
+    """
+    from harness.metrics import mcnemar_exact
+    from harness.types import Verdict
+
+    old = {o.case_id: o for o in before.outcomes if o.verdict is not Verdict.ERROR}
+    new = {o.case_id: o for o in after.outcomes if o.verdict is not Verdict.ERROR}
+    shared = [case_id for case_id in old if case_id in new]
+    if not shared:
+        raise DataError(f"{before.folder} and {after.folder} share no measured case. Compare runs over the same cases.")
+    questions = _read_questions(before), _read_questions(after)
+    changed = [i for i in shared if questions[0].get(i) != questions[1].get(i)]
+    if changed:
+        raise DataError(
+            f"{len(changed)} cases differ between the runs, the first is {changed[0]}. Run both over the same cases."
+        )
+    fixed = [i for i in shared if _right(new[i]) and not _right(old[i])]
+    broken = [i for i in shared if _right(old[i]) and not _right(new[i])]
+    everything = {o.case_id for o in (*before.outcomes, *after.outcomes)}
+    return {
+        "cases": len(shared),
+        "before": sum(_right(old[i]) for i in shared),
+        "after": sum(_right(new[i]) for i in shared),
+        "p": mcnemar_exact(len(broken), len(fixed)),
+        "fixed": [_flip(i, old[i], new[i]) for i in fixed],
+        "broken": [_flip(i, old[i], new[i]) for i in broken],
+        "left_out": sorted(everything - set(shared)),
+    }
+
+
+def find_duplicates(files: Sequence[Path], cases: Path, threshold: float = ALIKE) -> list[dict[str, Any]]:
+    """User texts of training files that are as close as ``threshold`` to a case's last user text.
+
+    Every user turn of an example is compared; the same text in several files is named each time.
+
+    Raises:
+        SetupError: a file is missing or the threshold is impossible.
+        DataError: a line is not an example with messages.
+    """
+    from harness.cases import load_cases, near_duplicates
+
+    if not 0 < threshold <= 100:
+        raise SetupError(f"--threshold {threshold:g} is not above 0 and at most 100. Usual is {ALIKE:g}.")
+    asked = load_cases(cases)
+    questions = [next(m["content"] for m in reversed(case.messages) if m["role"] == "user") for case in asked]
+    places: list[tuple[Path, int]] = []
+    texts: list[str] = []
+    for file in files:
+        for number, text in _read_user_texts(file):
+            places.append((file, number))
+            texts.append(text)
+    found = [
+        {
+            "file": str(places[i][0]),
+            "line": places[i][1],
+            "case": asked[j].id,
+            "score": round(score, 1),
+            "text": texts[i],
+            "question": questions[j],
+        }
+        for i, j, score in near_duplicates(texts, questions, threshold)
+    ]
+    return sorted(found, key=lambda item: (-float(str(item["score"])), str(item["file"]), int(str(item["line"]))))
+
+
+def _read_user_texts(file: Path) -> list[tuple[int, str]]:
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"Cannot read {file}: {error}. Give JSON Lines in UTF-8.") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            messages = json.loads(line)["messages"]
+            found += [(number, str(turn["content"])) for turn in messages if turn["role"] == "user"]
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{file}:{number}: no example. Expected a JSON object with messages.") from None
+    return found
+
+
+def _read_options(pairs: Sequence[str]) -> dict[str, str]:
+    options = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not name or not sign:
+            raise SetupError(f"--target-option {pair!r} is no NAME=VALUE. Write e.g. --target-option batch_size=16.")
+        options[name] = value
+    return options
+
+
+def _write_run(folder: Path, report: Report) -> None:
+    from harness.cases import case_dict
+    from harness.report import latency_dict, metrics_dict, render_html, render_markdown
+    from harness.runner import write_run
+
+    cases = "".join(json.dumps(case_dict(report.cases[outcome.case_id])) + "\n" for outcome in report.outcomes)
+    documents = {"metrics.json": metrics_dict(report), "cases.jsonl": cases}
+    varying = {
+        "latency.json": latency_dict(report.metrics),
+        "summary.md": render_markdown(report),
+        "report.html": render_html(report),
+    }
+    write_run(folder, report.outcomes, documents, about=report.about, varying=varying)
+
+
+def _read_report(folder: Path) -> Report:
+    """A run's report from its files; bars and reasons are those that were decided then."""
+    from harness.cases import load_cases
+    from harness.metrics import Rate, compute_metrics
+    from harness.report import Report, read_decision
+    from harness.runner import read_run
+
+    run = read_run(folder)
+    cases = {case.id: case for case in load_cases(folder / "cases.jsonl")}
+    metrics = _read_json(folder / "metrics.json")
+    latency = _read_json(folder / "latency.json", missing={"seconds": []})
+    decision = _read_json(folder / "decision.json", missing=None)
+    try:
+        retention = metrics["rates"]["general_retention"]
+        again = compute_metrics(
+            run.outcomes,
+            latencies=latency["seconds"],
+            adapter_bytes=metrics["adapter_bytes"],
+            retention=Rate(**retention) if retention["n"] else None,
+        )
+        judged = read_decision(decision) if decision else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"The files of {folder} are not those of a run: {error!r}. Run again.") from None
+    about = {str(name): str(value) for name, value in run.about.items()}
+    return Report(again, run.outcomes, cases, judged, about)
+
+
+def _read_json(path: Path, **default: Any) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        if "missing" in default:
+            return default["missing"]
+        raise DataError(f"{path} is missing. Run again into an empty folder.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Run again into an empty folder.") from None
+
+
+def _read_questions(run: Run) -> dict[str, Any]:
+    from harness.cases import load_cases
+
+    path = run.folder / "cases.jsonl"
+    return {case.id: (case.now, case.messages) for case in load_cases(path)} if path.is_file() else {}
+
+
+def _right(outcome: Outcome) -> bool:
+    return outcome.verdict.value == "right"
+
+
+def _flip(case_id: str, old: Outcome, new: Outcome) -> dict[str, str]:
+    def name(outcome: Outcome) -> str:
+        return outcome.error_type.value if outcome.error_type else outcome.verdict.value
+
+    return {"case": case_id, "suite": new.suite, "before": name(old), "after": name(new), "detail": new.detail}
+
+
+def _print_report(report: Report) -> None:
+    from harness.report import render_terminal
+
+    typer.echo(render_terminal(report))
+
+
+class _Bar:
+    """A progress bar on stderr, so that stdout holds the answer alone."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Callable[[Progress], None]:
+        return self._show
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _show(self, progress: Progress) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import Progress as Bar
+
+            console = Console(stderr=True)
+            self._bar = Bar(console=console, transient=True, disable=not console.is_terminal)
+            self._bar.start()
+        if progress.phase not in self._tasks:
+            self._tasks[progress.phase] = self._bar.add_task(progress.phase, total=progress.total)
+        self._bar.update(self._tasks[progress.phase], completed=progress.done, total=progress.total)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,119 @@
+"""Putting a training set together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import SetupError
+from harness.prompt import load_prompt
+from training.data import assemble_data, clean_data, count_data, find_close, repeat_examples
+from training.examples import Example, ExampleError
+from training.recipe import DataPart, GeneratorPart, Recipe
+
+
+def make_example(name: str, question: str, answer: str = "Hello.", **changes: object) -> Example:
+    example = Example(
+        id=name,
+        kind="general",
+        now="2026-03-02T09:00:00+00:00",
+        messages=({"role": "user", "content": question}, {"role": "assistant", "content": answer}),
+        tools=(),
+        source="handcrafted",
+        licence="Apache-2.0",
+        author="toolgate",
+    )
+    return replace(example, **changes)
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> Path:
+    """One case that asks for the capital of France, one dialogue that ends with thanks."""
+    one = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
+    talk = [("user", "Who wrote Emma?"), ("assistant", "Jane Austen."), ("user", "thanks")]
+    two = {"messages": [{"role": role, "content": content} for role, content in talk]}
+    lines = [
+        {"id": f"general-00{place}", "suite": "general", **case, "now": "2026-03-02T09:00:00+00:00", "expect": [],
+         "tags": [], "why": "x", "source": "hand-written"}
+        for place, case in enumerate((one, two), 1)
+    ]  # fmt: skip
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "general.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path / "cases"
+
+
+def test_what_is_close_to_a_case_is_dropped(cases: Path):
+    """Case, punctuation and a letter do not hide a question of the evaluation; a short end of a dialogue is none."""
+    near = make_example("a", "what is the capitol of france")
+    far = make_example("b", "what is the capital of Mongolia, and who founded it?")
+    talk = make_example("c", "x")
+    turns = ("tell me about the moon", "It is grey.", "thanks", "Sure.")
+    roles = ("user", "assistant", "user", "assistant")
+    talk = replace(talk, messages=tuple({"role": r, "content": t} for r, t in zip(roles, turns, strict=True)))
+
+    dataset = clean_data([near, far, talk], seed=0, cases=cases)
+
+    assert dataset.close == (("a", "general-001"),)
+    assert {example.id for example in dataset.examples} == {"b", "c"}
+
+
+def test_the_same_dialogue_is_close(cases: Path):
+    """A dialogue whose user turns are those of a case is dropped although its last turn says little."""
+    messages = [("user", "who wrote emma"), ("assistant", "Austen."), ("user", "Thanks!"), ("assistant", "Sure.")]
+    talk = make_example("d", "x", messages=tuple({"role": r, "content": c} for r, c in messages))
+
+    assert find_close([talk], cases) == [("d", "general-002")]
+
+
+def test_both_halves_of_a_pair_go_together(cases: Path):
+    """A contrast with one half gone would teach the other half alone."""
+    halves = [
+        make_example("p1", "what is the capital of France", pair="1"),
+        make_example("p2", "what is the capital letter of the word France", pair="1"),
+    ]
+
+    assert clean_data(halves, seed=0, cases=cases).examples == ()
+
+
+def test_doubles_are_dropped_and_ids_are_unique(cases: Path):
+    """The first of equal dialogues stays; two different ones under one id are an error."""
+    dataset = clean_data([make_example("a", "hi"), make_example("b", "hi")], seed=0, cases=cases)
+
+    assert dataset.doubles == (("b", "a"),)
+    with pytest.raises(ExampleError, match="'a' stands for 2 different examples"):
+        clean_data([make_example("a", "hi"), make_example("a", "hi there")], seed=0, cases=cases)
+
+
+def test_without_cases_nothing_is_assembled(tmp_path: Path):
+    """Where the evaluation cannot be read, nobody can tell that training is not on it."""
+    with pytest.raises(SetupError, match="No cases at"):
+        clean_data([make_example("a", "hi")], seed=0, cases=tmp_path / "none")
+
+
+def test_the_set_is_a_function_of_the_recipe():
+    """The same recipe gives the same lines in the same order; another seed another order of the same lines."""
+    recipe = Recipe(name="x", base="b", data=DataPart(generator=GeneratorPart(count=50, seed=1)))
+    prompt = load_prompt()
+    first, again = assemble_data(recipe, prompt), assemble_data(recipe, prompt)
+    other = assemble_data(recipe.model_copy(update={"seed": 9}), prompt)
+
+    assert first.digest == again.digest != other.digest
+    assert {e.id for e in first.examples} == {e.id for e in other.examples}
+    assert first.close == other.close
+    assert sum(count_data(first)["source"].values()) == len(first.examples)
+
+
+def test_a_recipe_without_examples_is_refused():
+    """Neither hand-written nor generated is a mistake."""
+    with pytest.raises(SetupError, match="asks for no examples"):
+        assemble_data(Recipe(name="x", base="b", data=DataPart(handcrafted=False)), load_prompt())
+
+
+def test_only_hand_written_examples_are_repeated():
+    """Repeating weighs what a person wrote against what a program did."""
+    mine, made = make_example("a", "hi"), make_example("b", "hello", source="generator")
+
+    assert [e.id for e in repeat_examples([mine, made], 3)] == ["a", "a", "a", "b"]
