@@ -326,7 +326,9 @@ def get_weather(rng: random.Random, now: datetime) -> Request:
         f"what [kind of weather|sort of weather|weather] [is there|can i expect|will there be|should i expect|is expected] {where}?",
         f"when will it [{{c}}|stop raining|get warmer|get colder] {where}?",
     ]
-    if rng.random() < 0.5 and not units:
+    if units:
+        patterns = [pattern for pattern in patterns if units in pattern]
+    elif rng.random() < 0.5:
         patterns = list(manage.WEATHER)
     return finish(rng, phrase(rng, rng.choice(patterns), slots), ("getWeather", _ordered(params, ("location", "date", "units"))))
 
