@@ -4,18 +4,15 @@ With ``--target`` a test reports how the target answered its case: "." is right,
 the metrics judge. Without one it proves that the case can be answered rightly, and only so.
 """
 
-from harness.cases import load_cases, prove_suite
-from harness.plugin import STATE
-from harness.toolset import load_toolset
+from harness.plugin import Evaluation, Record
+from harness.types import Case
 
 
-def test_case(case, evaluation, record_property):
+def test_case(case: Case, evaluation: Evaluation, record_property: Record) -> None:
     """The case was measured, or, without a target, proves itself."""
     evaluation.check_case(case, record_property)
 
 
-def test_the_cases_form_a_suite(pytestconfig):
+def test_the_cases_form_a_suite(evaluation: Evaluation) -> None:
     """No id and no question twice, and every pair tells two answers apart."""
-    problems = prove_suite(load_cases(pytestconfig.stash[STATE].cases_path), load_toolset())
-
-    assert not problems, "\n".join(problems)
+    evaluation.check_suite()

@@ -45,6 +45,7 @@ _TOKEN = re.compile(r"""[{}']|"(?:[^"\\\n]|\\.)*+"?|\b(?:tool|params|name|argume
 _APOSTROPHED = re.compile(r"'(?:[^'\\\n]|\\.)*+'?")
 _BEFORE_VALUE = (":", " ", "\t", "\n")
 _COLON = re.compile(r"[ \t\n]*:")
+_WORD_COLON = re.compile(r"[”’]?[ \t\n]*:")  # a key without quotes, or in typographic ones
 _SPACE = " \t\n\r\f\v"
 
 _TOOL, _PARAMS, _NAME, _ARGUMENTS, _TOOL_FIRST, _OTHER = 1, 2, 4, 8, 16, 32
@@ -260,8 +261,8 @@ def _find_call_objects(text: str, *, bare_keys: bool) -> list[tuple[int, int, st
                 string = _APOSTROPHED.match(text, start)
                 at = string.end() if string else at
                 key = text[start + 1 : at - 1]
-            elif bare_keys and _follows(text, start, "{,"):
-                key = token.group()
+            elif bare_keys and _follows(text, start, "{,") and (colon := _WORD_COLON.match(text, at)) is not None:
+                key, at = token.group(), colon.end() - 1
             else:
                 continue
             if text[at : at + 1] not in _BEFORE_VALUE or (colon := _COLON.match(text, at)) is None:
@@ -286,7 +287,7 @@ def _call_by_keys(seen: int) -> str:
 
 def _follows(text: str, at: int, marks: str) -> bool:
     """True where what stands at ``at`` follows one of the marks, with little space between: else it is prose."""
-    before = text[max(0, at - 20) : at].rstrip(_SPACE)
+    before = text[max(0, at - 20) : at].rstrip(_SPACE + "“‘")
     return before != "" and before[-1] in marks
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,10 @@ class Evaluation(Protocol):
 
     def check_case(self, case: Case, record: Record) -> None:
         """Report one case; fails only where it was not measured, or is not proven."""
+        ...
+
+    def check_suite(self) -> None:
+        """Fail where the cases together are no suite; with a target that was proven before it was asked."""
         ...
 
     def check_metric(self, name: str) -> None:
@@ -87,7 +92,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if given:
             raise pytest.UsageError(f"--{given[0].replace('_', '-')} needs a target. Add e.g. --target=local.")
         config.stash[STATE] = Settings(config)
-        config.stash[EVALUATION] = Proof()
+        config.stash[EVALUATION] = Proof(config.stash[STATE])
         return
     settings = config.stash[STATE] = Settings(config)
     workerinput = getattr(config, "workerinput", None)
@@ -158,11 +163,20 @@ def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -
     return None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep a session without hypothesis free of it: its plugin imports it (up to a second) only to say nothing."""
+    workers = getattr(session.config.option, "numprocesses", None)  # their reports may hold something to say
+    if "hypothesis" not in sys.modules and not workers and session.config.pluginmanager.has_plugin("hypothesispytest"):
+        session.config.pluginmanager.unregister(name="hypothesispytest")
+
+
 class Settings:
     """The options with their defaults; files are read when first asked for."""
 
     def __init__(self, config: pytest.Config) -> None:
         option = config.option
+        self._root = config.rootpath
         own = config.rootpath / "evals"
         self.evals = own if (own / "test_cases.py").is_file() else Path(__file__).parents[1] / "evals"
         self.cases_path = Path(option.cases) if option.cases else self.evals / "cases"
@@ -226,30 +240,38 @@ class Settings:
 
     def store_path(self) -> Path:
         """Where replies and runs are kept."""
-        return Path(self._option.run_store or DEFAULT_STORE)
+        return Path(self._option.run_store) if self._option.run_store else self._root / DEFAULT_STORE
 
 
 class Proof:
     """Without a target: the cases prove themselves, and nothing is judged."""
 
-    def __init__(self) -> None:
-        self._toolset: Toolset | None = None
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known: Toolset | None = None
 
     def check_case(self, case: Case, record: Record) -> None:
         """Fail where the case cannot measure anything."""
         from harness.cases import prove_case
 
-        if self._toolset is None:
-            from harness.toolset import load_toolset
+        _fail_for(prove_case(case, self._toolset()))
 
-            self._toolset = load_toolset()
-        problems = prove_case(case, self._toolset)
-        if problems:
-            pytest.fail("\n".join(problems), pytrace=False)
+    def check_suite(self) -> None:
+        """Fail where ids or questions stand twice, or a pair is no pair."""
+        from harness.cases import prove_suite
+
+        _fail_for(prove_suite(self._settings.cases(), self._toolset()))
 
     def check_metric(self, name: str) -> None:
         """Nothing was measured."""
         pytest.skip("no target: nothing was measured. Add e.g. --target=local.")
+
+    def _toolset(self) -> Toolset:
+        if self._known is None:
+            from harness.toolset import load_toolset
+
+            self._known = load_toolset()
+        return self._known
 
 
 class Measured:
@@ -263,9 +285,12 @@ class Measured:
         """Report the outcome of a case."""
         _report_case(self._read()["cases"].get(case.id), record)
 
+    def check_suite(self) -> None:
+        """The controller has proven it."""
+
     def check_metric(self, name: str) -> None:
         """Fail with the reasons of a metric."""
-        _report_metric(self._read()["metrics"].get(name, []))
+        _fail_for(self._read()["metrics"].get(name, []))
 
     def _read(self) -> Mapping[str, Any]:
         if self._content is None:
@@ -282,7 +307,7 @@ def _report_case(outcome: Mapping[str, str] | None, record: Record) -> None:
         pytest.fail(f"not measured: {outcome['detail']}", pytrace=False)
 
 
-def _report_metric(reasons: Sequence[str]) -> None:
+def _fail_for(reasons: Sequence[str]) -> None:
     if reasons:
         pytest.fail("\n".join(reasons), pytrace=False)
 
@@ -326,9 +351,12 @@ class Controller:
         """Report the outcome of a case."""
         _report_case(self._shown.get(case.id), record)
 
+    def check_suite(self) -> None:
+        """Proven before the target was asked."""
+
     def check_metric(self, name: str) -> None:
         """Fail with the reasons of a metric."""
-        _report_metric(self._metrics.get(name, []))
+        _fail_for(self._metrics.get(name, []))
 
     # Before the tests.
 
@@ -493,7 +521,7 @@ class Controller:
         from harness.toolset import digest_json
 
         report = self.report
-        if report is None:
+        if report is None or not outcomes:
             return
         asked = [report.cases[outcome.case_id] for outcome in outcomes]
         lines = "".join(json.dumps(case_dict(case)) + "\n" for case in asked)

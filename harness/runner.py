@@ -33,7 +33,7 @@ Answer = StoredReply | TargetError
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a step is. ``waiting``: another process generates into the same store."""
+    """How far a step is. ``waiting``: replies are missing and another process may be generating them."""
 
     phase: Literal["waiting", "loading", "generating", "timing"]
     done: int
@@ -195,7 +195,11 @@ def measure_retention(
     for outcome in [*before, *after]:
         if outcome.verdict is Verdict.ERROR:
             raise TargetError(f"Retention was not measured: {outcome.case_id}: {outcome.detail}")
-    pairs = [(a.verdict is Verdict.RIGHT, a.case_id) for b, a in zip(before, after, strict=True) if b.verdict is Verdict.RIGHT]
+    pairs = [
+        (a.verdict is Verdict.RIGHT, a.case_id)
+        for b, a in zip(before, after, strict=True)
+        if b.verdict is Verdict.RIGHT
+    ]
     return Retention(sum(right for right, _ in pairs), len(pairs), tuple(i for right, i in pairs if not right))
 
 
@@ -336,7 +340,9 @@ def read_run(folder: Path) -> Run:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         about, files = dict(manifest["about"]), dict(manifest["files"])
     except FileNotFoundError:
-        raise SetupError(f"No finished run in {folder}: it has no {MANIFEST}. Give a folder written by a run.") from None
+        raise SetupError(
+            f"No finished run in {folder}: it has no {MANIFEST}. Give a folder written by a run."
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / MANIFEST} is not a manifest: {error!r}. Run again into an empty folder.") from None
     contents = {}

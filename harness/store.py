@@ -157,4 +157,6 @@ def _checksum(reply: Mapping[str, object]) -> str:
 
 def _store_error(verb: str, path: Path, error: OSError) -> StoreError:
     reason = error.strerror or str(error)
-    return StoreError(f"Cannot {verb} {path}: {reason}. Free or allow that place, or choose another with --run-store DIR.")
+    return StoreError(
+        f"Cannot {verb} {path}: {reason}. Free or allow that place, or choose another with --run-store DIR."
+    )

@@ -93,7 +93,7 @@ def test_every_command_of_the_pages_exists(page, command):
         if word.startswith("--"):
             assert re.search(rf"{re.escape(word.partition('=')[0])}\b", text), f"{word} is no option of: {command}"
         elif re.match(r"(evals|training|harness|deploy)/", word):
-            assert (ROOT / word).exists(), f"{command}: {word} is missing"
+            assert any(ROOT.glob(word)), f"{command}: {word} is missing"
 
 
 def test_the_readme_names_the_two_commands_and_the_way_by_hand():

@@ -63,12 +63,16 @@ def generate_examples(recipe: Recipe, prompt: PromptSpec) -> list[Example]:
 
     Raises:
         ExampleError: the generator made an example that must not be trained on.
+        SetupError: the mix names a kind that it does not make.
     """
     part = recipe.data.generator
     if part.count == 0:
         return []
     generate: Callable[..., Iterator[Example]] = import_module(GENERATOR).generate
-    examples = list(generate(part.count, part.seed, part.mix))
+    try:
+        examples = list(generate(part.count, part.seed, part.mix))
+    except ValueError as error:
+        raise SetupError(f"data.generator.mix is not possible: {error}.") from None
     for place, example in enumerate(examples):
         if problems := check_example(example, prompt.toolset):
             raise ExampleError(f"generator, seed {part.seed}, example {place} ({example.id}): {problems[0]}")

@@ -255,8 +255,6 @@ def _check_kind(example: Example, called: Sequence[str]) -> list[str]:
         return [f"kind {example.kind} ends in plain text, but the last reply calls {last.calls[0].tool}"]
     if example.kind in {"single", "compound"} and not called:
         return [f"kind {example.kind} calls a tool, but no reply does"]
-    if example.kind == "contrastive" and example.pair is None:
-        return ["kind contrastive needs a pair"]
     return []
 
 
@@ -272,7 +270,7 @@ def _read_result(content: str) -> tuple[set[str], str]:
 def _find_ids(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if key == "id" and isinstance(inner, str | int):
+            if (key == "id" or key.endswith("Id")) and isinstance(inner, str | int):
                 yield str(inner)
             yield from _find_ids(inner)
     elif isinstance(value, list):

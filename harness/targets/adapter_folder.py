@@ -68,9 +68,13 @@ def read_adapter(path: Path) -> AdapterFolder:
         raise SetupError(f"No {WEIGHTS} in {path}. Train an adapter into it, or give another folder.")
     config = _read_json(path / CONFIG)
     if config.get("peft_type") != "LORA":
-        raise SetupError(f"{path / CONFIG}: peft_type is {config.get('peft_type')!r}; only LORA is possible. Train a LoRA.")
+        raise SetupError(
+            f"{path / CONFIG}: peft_type is {config.get('peft_type')!r}; only LORA is possible. Train a LoRA."
+        )
     folder = AdapterFolder(path, config, read_header(weights))
-    lora_b = {name: tensor for name, tensor in folder.tensors.items() if ".lora_B." in name or "lora_embedding_B" in name}
+    lora_b = {
+        name: tensor for name, tensor in folder.tensors.items() if ".lora_B." in name or "lora_embedding_B" in name
+    }
     if not lora_b:
         raise SetupError(f"{weights} holds no lora_B tensor ({len(folder.tensors)} tensors). Give a LoRA adapter.")
     if _is_all_zero(weights, lora_b):
@@ -158,7 +162,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SetupError(f"Cannot read {path}: {error.strerror}. An adapter folder needs {CONFIG} and {WEIGHTS}.") from None
+        raise SetupError(
+            f"Cannot read {path}: {error.strerror}. An adapter folder needs {CONFIG} and {WEIGHTS}."
+        ) from None
     except ValueError as error:
         raise SetupError(f"{path} is not JSON: {error}. Save the adapter again with PEFT.") from None
     if not isinstance(value, dict):

@@ -54,7 +54,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """Which target is asked, with which adapter on which base. ``options`` are the target's own (url, model, file …)."""
+    """Which target is asked, with which adapter on which base. ``options`` are the target's own (url, file …)."""
 
     name: str
     adapter: Path | None = None

@@ -81,7 +81,7 @@ def is_plain_llama(model: Any) -> bool:
 
 
 class LlamaDecoder:
-    """Prefill and greedy decoding over a model's own weights (q/k/v and gate/up are copied into joined matrices)."""
+    """Prefill and greedy decoding over a model's own weights; the model itself goes on working."""
 
     def __init__(self, model: Any) -> None:
         config = model.config
@@ -109,7 +109,8 @@ class LlamaDecoder:
     ) -> Iterator[tuple[int, list[int]]]:
         """Greedy tokens of each row, the stop token included; a row comes as soon as it is finished.
 
-        Every suffix needs at least one token. Rows should be of similar length: shorter ones are padded on the left.
+        Every suffix needs at least one token. Shorter rows are padded on the left, so the longest should come first
+        and the others by length.
         """
         device = self.embed.device
         longest = max(map(len, suffixes))
@@ -152,17 +153,23 @@ class LlamaDecoder:
     def _read_rows(self, prefix: Prefix, ids: Tensor, pads: Sequence[int]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """``_read`` in pieces that stay in the caches, into buffers with room for new tokens."""
         count, longest = ids.shape
-        keys = [self.embed.new_empty((count, self.kv_heads, self.size, longest + GROW)) for _ in self.layers]
-        values = [self.embed.new_empty((count, self.kv_heads, longest + GROW, self.size)) for _ in self.layers]
+        # Zeros, since a pad's weight of 0 times whatever memory holds could be no number.
+        keys = [self.embed.new_zeros((count, self.kv_heads, self.size, longest + GROW)) for _ in self.layers]
+        values = [self.embed.new_zeros((count, self.kv_heads, longest + GROW, self.size)) for _ in self.layers]
         hidden = []
-        piece = max(1, READ_TOKENS // longest)
-        for start in range(0, count, piece):
-            rows = slice(start, start + piece)
-            last, some_keys, some_values = self._read(prefix, ids[rows], pads[rows])
+        start = 0
+        while start < count:
+            # The first of a piece is its longest where rows come sorted: pads that all of them have are not read.
+            end = min(count, start + max(1, READ_TOKENS // (longest - pads[start])))
+            skip = min(pads[start:end])
+            last, some_keys, some_values = self._read(
+                prefix, ids[start:end, skip:], [p - skip for p in pads[start:end]]
+            )
             hidden.append(last)
             for depth in range(len(self.layers)):
-                keys[depth][rows, :, :, :longest] = some_keys[depth].transpose(2, 3)
-                values[depth][rows, :, :longest] = some_values[depth]
+                keys[depth][start:end, :, :, skip:longest] = some_keys[depth].transpose(2, 3)
+                values[depth][start:end, :, skip:longest] = some_values[depth]
+            start = end
         return torch.cat(hidden), keys, values
 
     def _read(self, prefix: Prefix, ids: Tensor, pads: Sequence[int]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -184,11 +191,10 @@ class LlamaDecoder:
         x = functional.embedding(ids, self.embed)
         keys, values = [], []
         for depth, layer in enumerate(self.layers):
-            q, k, v = self._heads(layer, x)
-            q, k = _rotate(q, cos, sin).transpose(1, 2), _rotate(k, cos, sin).transpose(1, 2)
-            v = v.transpose(1, 2)
-            keys.append(k.contiguous())
-            values.append(v.contiguous())
+            q, k, v = self._heads(layer, x, cos, sin)
+            q = q.transpose(1, 2)
+            keys.append(k.transpose(1, 2).contiguous())
+            values.append(v.transpose(1, 2).contiguous())
             if depth == len(self.layers) - 1:
                 # Only the last token of each row goes on; the others have given their keys and values.
                 q, x, seen = q[:, :, -1:], x[:, -1:], seen[:, :, -1:]
@@ -212,35 +218,36 @@ class LlamaDecoder:
         any_pads = bool(hidden_pads.any())
         x = functional.embedding(tokens, self.embed)
         for depth, layer in enumerate(self.layers):
-            q, k, v = self._heads(layer, x)
-            q = _rotate(q, cos, sin) * scale
-            keys[depth][..., used] = _rotate(k, cos, sin)
+            q, k, v = self._heads(layer, x, cos, sin)
+            keys[depth][..., used] = k
             values[depth][:, :, used] = v
-            q = q.view(count, self.kv_heads, group, self.size)
+            q = (q * scale).view(count, self.kv_heads, group, self.size)
             shared = q.transpose(0, 1).reshape(self.kv_heads, count * group, self.size)
             over_prefix = torch.bmm(shared, prefix.keys[depth]).view(self.kv_heads, count, group, base)
             over_own = torch.matmul(q, keys[depth][..., : used + 1]).transpose(0, 1)
             if any_pads:
-                over_own = over_own.masked_fill(hidden_pads, float("-inf"))
+                over_own.masked_fill_(hidden_pads, float("-inf"))
             weights = torch.cat([over_prefix, over_own], -1).softmax(-1)
-            from_prefix = torch.bmm(
-                weights[..., :base].reshape(self.kv_heads, count * group, base), prefix.values[depth]
-            ).view(self.kv_heads, count, group, self.size)
-            from_own = torch.matmul(weights[..., base:].transpose(0, 1), values[depth][:, :, : used + 1])
-            mixed = from_prefix.transpose(0, 1) + from_own
+            # A view whose rows are longer than what is multiplied: MKL takes it as it lies.
+            rows = weights.view(self.kv_heads, count * group, base + used + 1)
+            from_prefix = torch.bmm(rows[..., :base], prefix.values[depth])
+            mixed = torch.matmul(weights[..., base:].transpose(0, 1), values[depth][:, :, : used + 1])
+            mixed += from_prefix.view(self.kv_heads, count, group, self.size).transpose(0, 1)
             x = self._finish(layer, x, mixed.reshape(count, self.heads * self.size))
         return _rms(x, self.norm, self.eps)
 
-    def _heads(self, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys, rotated, and values: [..., heads, head size]."""
         joined = functional.linear(_rms(x, layer.norm_in, self.eps), layer.qkv)
         joined = joined.view(*x.shape[:-1], self.heads + 2 * self.kv_heads, self.size)
         middle = self.heads + self.kv_heads
-        return joined[..., : self.heads, :], joined[..., self.heads : middle, :], joined[..., middle:, :]
+        turned = _rotate(joined[..., :middle, :], cos, sin)
+        return turned[..., : self.heads, :], turned[..., self.heads :, :], joined[..., middle:, :]
 
     def _finish(self, layer: Layer, x: Tensor, mixed: Tensor) -> Tensor:
         x = x + functional.linear(mixed, layer.out)
         gate, up = functional.linear(_rms(x, layer.norm_mlp, self.eps), layer.gate_up).chunk(2, -1)
-        return x + functional.linear(functional.silu(gate) * up, layer.down)
+        return x + functional.linear(functional.silu(gate).mul_(up), layer.down)
 
     def _rotation(self, length: int) -> tuple[Tensor, Tensor]:
         if len(self._cos) < length:
@@ -254,24 +261,35 @@ def _join_layer(layer: Any) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return Layer(
         layer.input_layernorm.weight.detach(),
-        torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]).detach(),
+        _join_weights([attention.q_proj, attention.k_proj, attention.v_proj]),
         attention.o_proj.weight.detach(),
         layer.post_attention_layernorm.weight.detach(),
-        torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach(),
+        _join_weights([mlp.gate_proj, mlp.up_proj]),
         mlp.down_proj.weight.detach(),
     )
 
 
+def _join_weights(parts: Sequence[Any]) -> Tensor:
+    """One matrix of several; the parts become views of it, so that a large model is not held twice."""
+    joined = torch.cat([part.weight.detach() for part in parts])
+    start = 0
+    for part in parts:
+        end = start + part.weight.shape[0]
+        part.weight.data = joined[start:end]
+        start = end
+    return joined
+
+
 def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    # In fp32 whatever the model's dtype is, as LlamaRMSNorm does.
-    wide = x.float()
-    scaled: Tensor = (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
-    return weight * scaled
+    scaled: Tensor = torch.rms_norm(x, weight.shape, weight, eps)
+    return scaled
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = x.chunk(2, -1)
-    turned: Tensor = x * cos + torch.cat([-second, first], -1) * sin
+    half = x.shape[-1] // 2
+    turned: Tensor = x * cos
+    turned[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+    turned[..., half:].addcmul_(x[..., :half], sin[..., half:])
     return turned
 
 
@@ -293,8 +311,9 @@ def _attend_both(q: Tensor, prefix: tuple[Tensor, Tensor], own: tuple[Tensor, Te
     over_prefix = over_prefix.transpose(1, 2).reshape(count, length, heads, size).transpose(1, 2)
     weight_prefix = weight_prefix.reshape(heads, count, length).transpose(0, 1)
     over_own, weight_own = flash(q, own_k, own_v, attn_mask=seen)
-    share = torch.sigmoid(weight_prefix - weight_own.reshape(count, heads, length))[..., None]
-    return over_own + (over_prefix - over_own) * share
+    share = torch.sigmoid(weight_prefix - weight_own.reshape(count, heads, length))[..., None].to(q.dtype)
+    mixed: Tensor = over_own + (over_prefix - over_own) * share
+    return mixed
 
 
 def _grow_keys(keys: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,6 +63,8 @@ DEFAULTS = {"device": "cpu", "dtype": "float32", "engine": "auto"}
 # Files of a base folder that decide its replies.
 BASE_FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+# Architectures whose linear layers have the shapes that their config names; experts, for one, have others.
+DENSE_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 BATCH = 128
 GENERATE_BATCH = 16  # transformers' generate copies the prefix to every row
 # Prompt tokens read at once; more would not be faster, and their attention needs memory.
@@ -104,7 +107,9 @@ class LocalTarget(ClosingTarget):
         options = {**DEFAULTS, **spec.options}
         for name, choices in CHOICES.items():
             if options[name] not in choices:
-                raise SetupError(f"Option {name}={options[name]!r} is not possible. Choose one of: {', '.join(choices)}.")
+                raise SetupError(
+                    f"Option {name}={options[name]!r} is not possible. Choose one of: {', '.join(choices)}."
+                )
         if find_spec("torch") is None or find_spec("transformers") is None or find_spec("peft") is None:
             raise SetupError("Target 'local' needs torch, transformers and peft. Run: pip install 'toolgate[local]'")
         if read_switch(spec, "load_in_4bit") and find_spec("bitsandbytes") is None:
@@ -161,7 +166,10 @@ class LocalTarget(ClosingTarget):
         # The longest first: should memory not suffice, it shows at once.
         order = sorted(rows, key=lambda index: (-len(rows[index]), index))
         shared = self._share_prefix(list(rows.values()))
-        for batch in self._cut_batches(order, rows, shared):
+        # A row near the end of the context is decoded alone: in a batch it would cut the others short.
+        near = [index for index in order if len(rows[index]) + decoding.max_tokens > self._limit]
+        others = order[len(near) :]
+        for batch in [*([index] for index in near), *self._cut_batches(others, rows, shared)]:
             started = time.perf_counter()
             found = []
             suffixes = [rows[index][shared:] for index in batch]
@@ -310,7 +318,9 @@ def _check_base_folder(base: Path) -> None:
         why = f"only {found[0]}, a pickle, which can run code when read" if found else "no weights"
         raise SetupError(f"{base} holds {why}. Save the base as safetensors: model.save_pretrained(DIR).")
     if not any((base / name).is_file() for name in TOKENIZER_FILES):
-        raise SetupError(f"{base} has no tokenizer ({', '.join(TOKENIZER_FILES)}). Copy the base's tokenizer files there.")
+        raise SetupError(
+            f"{base} has no tokenizer ({', '.join(TOKENIZER_FILES)}). Copy the base's tokenizer files there."
+        )
 
 
 def _check_shapes(adapter: AdapterFolder, base: Path) -> None:
@@ -325,6 +335,8 @@ def _check_shapes(adapter: AdapterFolder, base: Path) -> None:
         raise SetupError(f"{base / 'config.json'} is no model config: {error}. Copy the base again.") from None
     except (KeyError, TypeError, AttributeError):
         return  # another architecture; loading compares its shapes
+    if config.get("model_type") not in DENSE_TYPES:
+        return
     inputs = {"q_proj": hidden, "k_proj": hidden, "v_proj": hidden, "gate_proj": hidden, "up_proj": hidden}
     inputs |= {"o_proj": heads * size, "down_proj": wide}
     outputs = {"q_proj": heads * size, "k_proj": kv, "v_proj": kv, "o_proj": hidden}
@@ -381,8 +393,10 @@ def _load_tokenizer(spec: TargetSpec) -> Any:
     name, arguments = _source(spec.base)
     try:
         return AutoTokenizer.from_pretrained(name, **arguments)
-    except Exception as error:  # noqa: BLE001  # transformers raises many kinds; each means the same to the caller
-        raise SetupError(f"Cannot load the tokenizer of {spec.base}: {_first_line(error)} {_advice(spec.base)}") from error
+    except Exception as error:  # transformers raises many kinds; each means the same to the caller
+        raise SetupError(
+            f"Cannot load the tokenizer of {spec.base}: {_first_line(error)} {_advice(spec.base)}"
+        ) from error
 
 
 def _load_model(spec: TargetSpec) -> Any:
@@ -392,7 +406,9 @@ def _load_model(spec: TargetSpec) -> Any:
     assert spec.base is not None
     device = spec.options["device"]
     if device == "cuda" and not torch.cuda.is_available():
-        raise SetupError("Option device=cuda, but torch sees no CUDA GPU. Use device=cpu, or install a CUDA build of torch.")
+        raise SetupError(
+            "Option device=cuda, but torch sees no CUDA GPU. Use device=cpu, or install a CUDA build of torch."
+        )
     name, arguments = _source(spec.base)
     dtype = getattr(torch, spec.options["dtype"])
     four_bit = read_switch(spec, "load_in_4bit")
@@ -403,9 +419,11 @@ def _load_model(spec: TargetSpec) -> Any:
         )
         arguments["device_map"] = {"": device}
     untyped.logging.disable_progress_bar()
+    # It advises to install a package that would ask the hub for kernels.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         model = untyped.AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, **arguments)
-    except Exception as error:  # noqa: BLE001  # as for the tokenizer
+    except Exception as error:  # as for the tokenizer
         raise SetupError(f"Cannot load the base {spec.base}: {_first_line(error)} {_advice(spec.base)}") from error
     if not four_bit:
         model = model.to(device)
@@ -429,13 +447,18 @@ def _apply_adapter(model: Any, path: Path, *, merge: bool) -> Any:
             adapted = get_peft_model(model, config)
             weights = load_file(str(path / WEIGHTS))
             result: Any = set_peft_model_state_dict(adapted, weights)
-    except Exception as error:  # noqa: BLE001  # PEFT raises many kinds; each means that adapter and base do not fit
-        raise SetupError(f"The adapter {path} does not fit {base}: {_first_line(error)} Give its own base with --base.") from error
+    except Exception as error:  # PEFT raises many kinds; each means that adapter and base do not fit
+        raise SetupError(
+            f"The adapter {path} does not fit {base}: {_first_line(error)} Give its own base with --base."
+        ) from error
     missing = sorted(key for key in result.missing_keys if "lora_" in key)
     extra = sorted(result.unexpected_keys)
     if missing or extra:
-        named = [f"{len(keys)} {kind} (first: {keys[0]})" for keys, kind in ((missing, "missing"), (extra, "without a place"))
-                 if keys]
+        named = [
+            f"{len(keys)} {kind} (first: {keys[0]})"
+            for keys, kind in ((missing, "missing"), (extra, "without a place"))
+            if keys
+        ]
         raise SetupError(
             f"The adapter {path} does not fit {base}: of its tensors {' and '.join(named)}. "
             "Give the base it was trained on with --base, or save the adapter again."

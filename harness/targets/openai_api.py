@@ -117,7 +117,9 @@ class OpenAITarget(ClosingTarget):
             if model is None:
                 if len(models) != 1:
                     known = ", ".join(models) or "none that it names"
-                    raise SetupError(f"{url} serves several models or none: {known}. Choose one with the option model=NAME.")
+                    raise SetupError(
+                        f"{url} serves several models or none: {known}. Choose one with the option model=NAME."
+                    )
                 model = models[0]
             build = _ask_build(session, url)
         adapter = digest_adapter(spec.adapter) if spec.adapter else "served"
@@ -181,7 +183,9 @@ class OpenAITarget(ClosingTarget):
         try:
             response = self._session.post(where, json=body, timeout=(CONNECT_TIMEOUT, self._timeout))
         except requests.Timeout:
-            raise TargetError(f"{where} gave no reply within {self._timeout} s. Raise it with timeout=SECONDS.") from None
+            raise TargetError(
+                f"{where} gave no reply within {self._timeout} s. Raise it with timeout=SECONDS."
+            ) from None
         except requests.ConnectionError as error:
             raise _ServerGoneError(_no_connection(where, error)) from None
         except requests.RequestException as error:
@@ -230,13 +234,17 @@ def _list_models(session: requests.Session, url: str) -> list[str]:
     except requests.RequestException as error:
         raise SetupError(f"{where} cannot be asked: {_first_line(str(error))}. Check the option url.") from None
     if response.status_code in {401, 403}:
-        raise SetupError(f"{where} refused the API key ({response.status_code}). Export {KEY_ENV}, or name it with key_env=NAME.")
+        raise SetupError(
+            f"{where} refused the API key ({response.status_code}). Export {KEY_ENV}, or name it with key_env=NAME."
+        )
     if not response.ok:
         return []  # some servers do not list their models (transformers serve without a hub cache); model then decides
     try:
         return [str(entry["id"]) for entry in response.json()["data"]]
     except (ValueError, KeyError, TypeError):
-        raise SetupError(f"{where} is no OpenAI API: {_first_line(response.text)} Give its address up to /v1.") from None
+        raise SetupError(
+            f"{where} is no OpenAI API: {_first_line(response.text)} Give its address up to /v1."
+        ) from None
 
 
 def _ask_build(session: requests.Session, url: str) -> str:
@@ -251,7 +259,9 @@ def _ask_build(session: requests.Session, url: str) -> str:
 
 def _no_connection(where: str, error: requests.ConnectionError) -> str:
     refused = "refused the connection" if "refused" in str(error).lower() else "cannot be reached"
-    return f"{where} {refused}. Start the server there (e.g. transformers serve, vllm serve), or give another with url=URL."
+    return (
+        f"{where} {refused}. Start the server there (transformers serve, vllm serve …), or give another with url=URL."
+    )
 
 
 def _first_line(text: str) -> str:

@@ -20,7 +20,10 @@ from typing import Any, ClassVar
 from harness.errors import DataError, SetupError, TargetError
 from harness.targets.base import ClosingTarget, Completion, Decoding, Prompt, TargetSpec, check_options
 
-OPTIONS = {"file": "the recording, JSON or JSON Lines", "base_file": "a recording of the base model without the adapter"}
+OPTIONS = {
+    "file": "the recording, JSON or JSON Lines",
+    "base_file": "a recording of the base model without the adapter",
+}
 ANY = "*"
 
 
@@ -76,11 +79,15 @@ class ReplayTarget(ClosingTarget):
         if reply is None:
             reply = self._replies.get(prompt.digest) or self._replies.get(ANY)
         if reply is None:
-            raise TargetError(f"{self._file} has no reply for case {prompt.case_id!r} ({prompt.digest[:19]}…). Record one.")
+            raise TargetError(
+                f"{self._file} has no reply for case {prompt.case_id!r} ({prompt.digest[:19]}…). Record one."
+            )
         if "error" in reply:
             raise TargetError(str(reply["error"]))
         text = reply["text"]
-        return Completion(text, bool(reply.get("truncated", False)), float(reply.get("seconds", 0.0)), len(text.split()))
+        return Completion(
+            text, bool(reply.get("truncated", False)), float(reply.get("seconds", 0.0)), len(text.split())
+        )
 
 
 def read_recording(path: Path) -> dict[str, Mapping[str, Any]]:
@@ -93,7 +100,9 @@ def read_recording(path: Path) -> dict[str, Mapping[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SetupError(f"Cannot read the recording {path}: {error}. Give a JSON or JSON Lines file in UTF-8.") from None
+        raise SetupError(
+            f"Cannot read the recording {path}: {error}. Give a JSON or JSON Lines file in UTF-8."
+        ) from None
     if path.suffix != ".jsonl":
         try:
             whole = json.loads(text)
@@ -115,7 +124,7 @@ def read_recording(path: Path) -> dict[str, Mapping[str, Any]]:
             raise DataError(f"{where}: expected an object with id and reply.")
         key = row.get("id", row.get("case_id"))
         if not isinstance(key, str):
-            raise DataError(f"{where}: no id. Expected {{\"id\": …, \"reply\": …}}.")
+            raise DataError(f'{where}: no id. Expected {{"id": …, "reply": …}}.')
         if key in replies:
             raise DataError(f"{where}: {key!r} is recorded twice. Keep one reply.")
         replies[key] = _reply(where, row.get("reply", row))

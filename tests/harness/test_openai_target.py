@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import requests
+from loopback import LoopbackServer, complete
 
 from harness.errors import SetupError, TargetError
 from harness.prompt import render_llama3
 from harness.targets import Decoding, LazyTarget, Prompt, TargetSpec, check_spec, load_target
 from harness.types import Message
-from loopback import LoopbackServer, complete
 
 
 def ask(text: str) -> Prompt:
@@ -39,11 +39,11 @@ def test_requests_are_greedy_and_carry_the_whole_conversation():
     with LoopbackServer() as server, load_target(at(server)) as target:
         found = dict(target.generate([ask("one"), ask("two")], Decoding(max_tokens=17, seed=5)))
 
-    assert ["said: one", "said: two"] == [found[i].text for i in range(2)]
+    assert [found[i].text for i in range(2)] == ["said: one", "said: two"]
     assert all(reply.seconds > 0 and reply.tokens == 3 and not reply.truncated for reply in found.values())
     body = next(body for body in server.bodies if body["messages"][-1]["content"] == "one")
     assert {"model": "tiny", "temperature": 0, "seed": 5, "max_tokens": 17, "stream": False}.items() <= body.items()
-    assert ["system", "user"] == [message["role"] for message in body["messages"]]
+    assert [message["role"] for message in body["messages"]] == ["system", "user"]
 
 
 def test_each_prompt_is_asked_once_and_within_the_bound():
@@ -75,8 +75,8 @@ def test_a_busy_server_is_asked_again():
     answers = iter([(503, {}), (429, {}), (200, complete("at last"))])
 
     with LoopbackServer(lambda body: next(answers)) as server, load_target(at(server)) as target:
-        assert "at last" == target.time_one(ask("x"), Decoding()).text
-    assert 3 == server.asked["x"]
+        assert target.time_one(ask("x"), Decoding()).text == "at last"
+    assert server.asked["x"] == 3
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_a_reply_that_takes_too_long_is_not_asked_again():
         pytest.raises(TargetError, match="gave no reply within 1 s"),
     ):
         target.time_one(ask("x"), Decoding())
-    assert 1 == server.asked["x"]
+    assert server.asked["x"] == 1
 
 
 def test_no_content_is_an_empty_reply():
     """null is silence: scored, not an error."""
     with LoopbackServer(lambda body: (200, complete(None))) as server, load_target(at(server)) as target:  # type: ignore[arg-type]
-        assert "" == target.time_one(ask("x"), Decoding()).text
+        assert target.time_one(ask("x"), Decoding()).text == ""
 
 
 def test_a_refused_connection_is_one_line_with_the_address():
@@ -147,7 +147,7 @@ def test_the_key_comes_from_the_named_variable(monkeypatch):
     with LoopbackServer() as server, load_target(at(server, key_env="MY_SERVER_KEY")) as target:
         target.time_one(ask("x"), Decoding())
 
-    assert "Bearer sesame" == server.headers[0]["Authorization"]
+    assert server.headers[0]["Authorization"] == "Bearer sesame"
     assert "sesame" not in str(target.identity)
     with pytest.raises(SetupError, match="no such environment variable"):
         check_spec(at(server, key_env="NOT_THERE"))
@@ -155,13 +155,13 @@ def test_the_key_comes_from_the_named_variable(monkeypatch):
 
 def test_the_model_is_named_or_the_only_one():
     with LoopbackServer(models=("base", "lora")) as server:
-        with pytest.raises(SetupError, match="several models or none: base, lora. Choose one"):
+        with pytest.raises(SetupError, match=r"several models or none: base, lora. Choose one"):
             _ = LazyTarget(at(server)).identity
         target = LazyTarget(at(server, model="lora", base_model="base"))
         alone = target.without_adapter()
         assert alone is not None
-        assert ("lora", "base") == (target.identity["model"], alone.identity["model"])
-        assert "loopback 1" == target.identity["server"]
+        assert (target.identity["model"], alone.identity["model"]) == ("lora", "base")
+        assert target.identity["server"] == "loopback 1"
         assert LazyTarget(at(server, model="lora")).without_adapter() is None
 
 
@@ -207,8 +207,14 @@ def test_transformers_serve_gives_the_replies_of_the_local_target(tmp_path):
     for index, reply in wanted.items():
         # The server takes special tokens out of its text; the rest has to be the same.
         text = reply.text
-        for special in ("<|python_tag|>", "<|finetune_right_pad_id|>", "<|begin_of_text|>", "<|end_of_text|>",
-                        "<|start_header_id|>", "<|end_header_id|>"):
+        for special in (
+            "<|python_tag|>",
+            "<|finetune_right_pad_id|>",
+            "<|begin_of_text|>",
+            "<|end_of_text|>",
+            "<|start_header_id|>",
+            "<|end_header_id|>",
+        ):
             text = text.replace(special, "")
         assert text == found[index].text
 

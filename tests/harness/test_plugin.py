@@ -89,7 +89,7 @@ class World:
 
     def run(self, *args, paths=("evals/",), env=None, plugins=()):
         given = [f"--cases={self.folder / 'cases.jsonl'}", f"--gate={self.folder / 'gate.toml'}"]
-        command = [sys.executable, *plugins, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+        command = [sys.executable, *plugins, "-m", "pytest", "-p", "no:cacheprovider"]
         result = subprocess.run(
             [*command, *paths, *given, *args],
             cwd=ROOT,
@@ -254,12 +254,36 @@ def test_a_crashed_worker_closes_the_gate(world):
 def test_a_skipped_case_closes_the_gate(world):
     """A skip is no answer."""
     (world.folder / "skipper.py").write_text(
-        "import pytest\n\ndef pytest_runtest_setup(item):\n    if 'negatives-002' in item.nodeid:\n        pytest.skip('no')\n"
+        "import pytest\n\ndef pytest_runtest_setup(item):\n"
+        "    if 'negatives-002' in item.nodeid:\n        pytest.skip('no')\n"
     )
     result = world.replay("-p", "skipper", env={"PYTHONPATH": str(world.folder)})
 
     assert result.returncode == CLOSED, result.out
     assert "not measured: 1 case (negatives-002)." in result.stdout
+
+
+def test_an_interrupted_run_keeps_its_exit_status(world):
+    """Ctrl-C is no verdict: status 2, and what was not measured is named."""
+    (world.folder / "breaker.py").write_text(
+        "def pytest_runtest_call(item):\n    if 'negatives-002' in item.nodeid:\n        raise KeyboardInterrupt\n"
+    )
+    result = world.replay("-p", "breaker", env={"PYTHONPATH": str(world.folder)})
+
+    assert result.returncode == INTERRUPTED, result.out
+    assert "not measured: " in result.stdout
+
+
+def test_cases_that_are_no_suite_are_refused(world):
+    """The same question under two ids counts once too often."""
+    lines = make_lines()
+    world.write_cases([*lines, lines[0] | {"id": "selection-099"}])
+    judged, proven = world.replay(), world.run()
+
+    assert judged.returncode == USAGE, judged.out
+    assert "selection-099: asks word for word what selection-001 asks" in judged.stderr
+    assert proven.returncode == TESTS_FAILED, proven.out
+    assert "FAILED evals/test_cases.py::test_the_cases_form_a_suite" in proven.stdout
 
 
 def test_other_failing_tests_keep_their_exit_status(world):
@@ -443,7 +467,7 @@ def test_the_plugin_leaves_other_projects_alone(tmp_path):
         "import pytest\n\n@pytest.mark.parametrize('case', [1, 2])\ndef test_case(case):\n    assert case\n"
         "@pytest.mark.parametrize('metric', [1])\ndef test_metric(metric):\n    assert metric\n"
     )
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--rootdir=."]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=."]
     result = subprocess.run([*command, "."], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert result.returncode == OPEN, result.stdout
@@ -476,10 +500,10 @@ def imported(result):
 @pytest.mark.parametrize(
     ("args", "never"),
     [
-        pytest.param(["-m", "pytest", "--help", "-p", "no:hypothesispytest"], HEAVY, id="pytest --help"),
+        pytest.param(["-m", "pytest", "--help"], HEAVY, id="pytest --help"),
         pytest.param(["-m", "harness", "--help"], HEAVY[:-1], id="harness --help"),
         pytest.param(
-            ["-m", "pytest", "evals/", "--collect-only", "-q", "-p", "no:hypothesispytest"],
+            ["-m", "pytest", "evals/", "--collect-only", "-q"],
             ("torch", "transformers", "peft", "scipy", "numpy", "requests"),
             id="collecting the evals",
         ),

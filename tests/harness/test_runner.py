@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from loopback import LoopbackServer, complete
 
 from harness.errors import DataError, SetupError, StoreError, TargetError
 from harness.prompt import load_prompt
@@ -29,7 +30,6 @@ from harness.runner import (
 from harness.store import ReplyStore
 from harness.targets import Decoding, LazyTarget, TargetSpec
 from harness.types import Case, ErrorType, ExpectedCall, Message, Verdict
-from loopback import LoopbackServer, complete
 
 CALL = '```json\n{"tool": "completeTask", "params": {"taskId": "t1"}}\n```'
 PROMPT = load_prompt()
@@ -64,8 +64,8 @@ def test_outcomes_come_in_the_order_of_the_cases(tmp_path):
     target = recorded(tmp_path, {"a": CALL, "b": "Hello.", "c": "No idea."})
 
     outcomes = run_cases(cases, target, PROMPT, ReplyStore(tmp_path / "store"), Decoding())
-    assert ["a", "b", "c"] == [outcome.case_id for outcome in outcomes]
-    assert [Verdict.RIGHT, Verdict.RIGHT, Verdict.WRONG] == [outcome.verdict for outcome in outcomes]
+    assert [outcome.case_id for outcome in outcomes] == ["a", "b", "c"]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.RIGHT, Verdict.RIGHT, Verdict.WRONG]
     assert ErrorType.MISSED_CALL is outcomes[2].error_type
 
 
@@ -80,7 +80,7 @@ def test_a_second_run_asks_nothing(tmp_path):
 
     assert first == second
     assert not again.loaded
-    assert 14 == server.asked.total()  # 12, none, and 2 under another decoding
+    assert server.asked.total() == 14  # 12, none, and 2 under another decoding
     assert [o.text for o in first[:2]] == [o.text for o in other]
 
 
@@ -89,8 +89,8 @@ def test_equal_prompts_are_asked_once(tmp_path):
     with LoopbackServer() as server:
         outcomes = run_cases(cases, served(server), PROMPT, ReplyStore(tmp_path), Decoding())
 
-    assert {"same": 1, "other": 1} == dict(server.asked)
-    assert ["said: same", "said: same", "said: other"] == [outcome.text for outcome in outcomes]
+    assert dict(server.asked) == {"same": 1, "other": 1}
+    assert [outcome.text for outcome in outcomes] == ["said: same", "said: same", "said: other"]
 
 
 def test_a_failed_reply_is_not_measured_and_asked_again_later(tmp_path):
@@ -109,9 +109,9 @@ def test_a_failed_reply_is_not_measured_and_asked_again_later(tmp_path):
 
     assert Verdict.ERROR is first[3].verdict
     assert "answered 400" in first[3].detail
-    assert [Verdict.RIGHT] * 12 == [outcome.verdict for outcome in second]
+    assert [outcome.verdict for outcome in second] == [Verdict.RIGHT] * 12
     assert {2} == {server.asked["ask selection-003"]}
-    assert 13 == server.asked.total()
+    assert server.asked.total() == 13
 
 
 def test_progress_tells_how_far_it_is(tmp_path):
@@ -119,7 +119,7 @@ def test_progress_tells_how_far_it_is(tmp_path):
     with LoopbackServer() as server:
         run_cases(CASES, served(server), PROMPT, ReplyStore(tmp_path), Decoding(), on_progress=seen.append)
 
-    assert ["waiting", "loading"] == [progress.phase for progress in seen[:2]]
+    assert [progress.phase for progress in seen[:2]] == ["waiting", "loading"]
     assert list(range(1, 13)) == [progress.done for progress in seen[2:]]
     assert {12} == {progress.total for progress in seen}
 
@@ -130,7 +130,8 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_runner import CASES, PROMPT, served, Decoding, LazyTarget, ReplyStore, TargetSpec, run_cases
 options = {{"url": {url!r}, "model": "tiny", "concurrency": "1"}}
-outcomes = run_cases(CASES, LazyTarget(TargetSpec("openai", options=options)), PROMPT, ReplyStore(Path({store!r})), Decoding())
+outcomes = run_cases(CASES, LazyTarget(TargetSpec("openai", options=options)), PROMPT, ReplyStore(Path({store!r})),
+    Decoding())
 print("|".join(outcome.text for outcome in outcomes))
 """
 
@@ -160,9 +161,9 @@ def test_a_killed_run_goes_on_without_asking_twice(tmp_path):
         hold.set()
         outcomes = run_cases(CASES, served(server), PROMPT, store, Decoding())
 
-    assert 5 == len(finished)
+    assert len(finished) == 5
     assert {1} == {server.asked[text] for text in finished}
-    assert 13 == server.asked.total()  # only the one that was cut off is asked a second time
+    assert server.asked.total() == 13  # only the one that was cut off is asked a second time
     assert [f"said: ask {case.id}" for case in CASES] == [outcome.text for outcome in outcomes]
 
 
@@ -172,7 +173,7 @@ def test_two_processes_at_once_ask_each_prompt_once(tmp_path):
         runs = [start_run(server, tmp_path) for _ in range(2)]
         outputs = [run.communicate(timeout=120)[0] for run in runs]
 
-    assert [0, 0] == [run.returncode for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
     assert outputs[0] == outputs[1]
     assert {case.messages[0]["content"]: 1 for case in CASES} == dict(server.asked)
 
@@ -180,7 +181,7 @@ def test_two_processes_at_once_ask_each_prompt_once(tmp_path):
 def test_a_full_disk_stops_the_run_with_one_line(tmp_path):
     """A store that cannot be written is said at once, not after all replies are lost."""
     (tmp_path / "store").write_text("in the way")
-    with LoopbackServer() as server, pytest.raises(StoreError, match="Cannot read .*Not a directory"):
+    with LoopbackServer() as server, pytest.raises(StoreError, match=r"Cannot read .*Not a directory"):
         run_cases(CASES, served(server), PROMPT, ReplyStore(tmp_path / "store"), Decoding())
 
 
@@ -192,7 +193,7 @@ def test_retention_counts_what_the_base_could_do(tmp_path):
 
     retention = measure_retention(cases, target, PROMPT, ReplyStore(tmp_path / "store"), Decoding())
     assert retention is not None
-    assert (2, 3, ("b",)) == (retention.kept, retention.total, retention.lost)
+    assert (retention.kept, retention.total, retention.lost) == (2, 3, ("b",))
 
 
 def test_retention_without_a_base_is_nothing_and_with_an_error_an_error(tmp_path):
@@ -211,7 +212,7 @@ def test_an_adapter_acts_when_a_probe_differs(tmp_path):
     failed = prove_adapter_acts(cases, recorded(tmp_path, {"*": "Hm."}, {}), PROMPT, store, Decoding())
     empty = prove_adapter_acts([], recorded(tmp_path, {"*": CALL}, {"*": "Hm."}), PROMPT, store, Decoding())
 
-    assert living is not None and living.acts and (8, 8) == (living.probes, living.differing)
+    assert living is not None and living.acts and (living.probes, living.differing) == (8, 8)
     assert dead is not None and not dead.acts and "does not act" in dead.reasons[0]
     assert failed is not None and not failed.acts and "not answered" in failed.reasons[0]
     assert empty is not None and not empty.acts
@@ -234,7 +235,7 @@ def test_latency_is_measured_alone_and_never_from_the_store(tmp_path):
 def test_recorded_latency_is_given_back(tmp_path):
     target = recorded(tmp_path, {"*": {"text": "x", "seconds": 2.5}})
 
-    assert [2.5] * 12 == measure_latency(CASES, target, PROMPT, ReplyStore(tmp_path / "s"), Decoding())
+    assert measure_latency(CASES, target, PROMPT, ReplyStore(tmp_path / "s"), Decoding()) == [2.5] * 12
 
 
 def test_a_failed_request_ends_the_measurement(tmp_path):
@@ -251,7 +252,7 @@ def test_the_sample_is_fixed_and_stable():
 
     assert chosen == sample_cases(reversed(CASES), 5)
     more = sample_cases([*CASES, make_case("new")], 5)
-    assert 1 >= len({case.id for case in chosen} - {case.id for case in more})
+    assert len({case.id for case in chosen} - {case.id for case in more}) <= 1
 
 
 def run_into(folder: Path, tmp_path: Path, text: str = "Hello.") -> Path:
@@ -266,11 +267,11 @@ def test_two_runs_are_byte_for_byte_the_same(tmp_path):
         run_into(tmp_path / name, tmp_path)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
 
-    assert ["latency.json", "manifest.json", "metrics.json", "outcomes.jsonl", "summary.md"] == names
+    assert names == ["latency.json", "manifest.json", "metrics.json", "outcomes.jsonl", "summary.md"]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
-    assert ["latency.json"] == manifest["varying"]
+    assert manifest["varying"] == ["latency.json"]
     assert {"metrics.json", "outcomes.jsonl", "summary.md"} == set(manifest["files"])
 
 
@@ -280,7 +281,7 @@ def test_a_run_can_be_read_back(tmp_path):
 
     run = read_run(tmp_path / "run")
     assert tuple(outcomes) == run.outcomes
-    assert {"cases": "sha256:1"} == run.about
+    assert run.about == {"cases": "sha256:1"}
 
 
 def test_a_run_without_its_manifest_is_not_finished(tmp_path):
@@ -307,7 +308,7 @@ def test_a_changed_file_is_named(tmp_path):
     path = tmp_path / "run" / "metrics.json"
     path.write_text(path.read_text() + " ")
 
-    with pytest.raises(DataError, match="metrics.json was changed after the run"):
+    with pytest.raises(DataError, match=r"metrics.json was changed after the run"):
         read_run(tmp_path / "run")
 
 
@@ -328,7 +329,7 @@ def test_the_local_target_is_asked_once_and_resumes(tmp_path):
 
     with pytest.raises(KeyboardInterrupt), LazyTarget(spec) as target:
         run_cases(CASES, target, PROMPT, store, Decoding(8), on_progress=stop_early)
-    assert 4 == len(list((tmp_path / "store").rglob("*.json")))
+    assert len(list((tmp_path / "store").rglob("*.json"))) == 4
     seen: list[Progress] = []
     with LazyTarget(spec) as target:
         first = run_cases(CASES, target, PROMPT, store, Decoding(8), on_progress=seen.append)
@@ -337,7 +338,7 @@ def test_the_local_target_is_asked_once_and_resumes(tmp_path):
         acts = prove_adapter_acts(CASES, target, PROMPT, store, Decoding(8))
         seconds = measure_latency(CASES, target, PROMPT, store, Decoding(8), size=5)
 
-    assert [5, 6, 7, 8, 9, 10, 11, 12] == [p.done for p in seen if p.phase == "generating"]
+    assert [p.done for p in seen if p.phase == "generating"] == [5, 6, 7, 8, 9, 10, 11, 12]
     assert not again.loaded
     assert acts is not None and acts.acts
-    assert 5 == len(seconds)
+    assert len(seconds) == 5

@@ -37,7 +37,7 @@ def test_a_reply_comes_back_as_it_was(tmp_path):
     """Also with lone surrogates and control characters, and through another instance."""
     ReplyStore(tmp_path).put(key_of(), REPLY)
 
-    assert REPLY == ReplyStore(tmp_path).get(key_of())
+    assert ReplyStore(tmp_path).get(key_of()) == REPLY
     assert ReplyStore(tmp_path).get(key_of(1)) is None
 
 
@@ -50,7 +50,7 @@ def test_no_time_is_stored(tmp_path):
 
 def test_the_key_is_pinned():
     """A change of this value makes every stored reply unreachable; it has to be meant."""
-    assert "sha256:9df5ae44a896" == key_of()[:19]
+    assert key_of()[:19] == "sha256:9df5ae44a896"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_damaged_entry_is_missing_and_can_be_written_again(tmp_path, damage):
 
     assert store.get(key_of()) is None
     store.put(key_of(), REPLY)
-    assert REPLY == store.get(key_of())
+    assert store.get(key_of()) == REPLY
 
 
 def test_an_entry_under_another_name_is_missing(tmp_path):
@@ -124,7 +124,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path):
 
     assert str(caught.value).startswith(f"Cannot write {target}: File too large.")
     assert "choose another" in str(caught.value)
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_space_left_on_the_device_is_named(tmp_path):
@@ -141,7 +141,7 @@ def test_no_space_left_on_the_device_is_named(tmp_path):
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
     assert found.startswith(f"Cannot write {tmp_path / 'reply'}: No space left on device.")
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_in_an_impossible_place_is_one_clear_line(tmp_path):
@@ -149,7 +149,7 @@ def test_a_store_in_an_impossible_place_is_one_clear_line(tmp_path):
     store = ReplyStore(tmp_path / "file" / "store")
 
     for action in (lambda: store.get(key_of()), lambda: store.put(key_of(), REPLY), lambda: store.lock().__enter__()):
-        with pytest.raises(StoreError, match="Cannot (read|write|lock) .*: (Not a directory|File exists)"):
+        with pytest.raises(StoreError, match=r"Cannot (read|write|lock) .*: (Not a directory|File exists)"):
             action()
 
 
@@ -190,7 +190,7 @@ def test_a_reader_never_sees_half_of_a_reply(tmp_path):
             if reply is not None:
                 seen += 1
                 assert reply.text in {"a" * 500, "b" * 500, "c" * 500}
-    assert [0, 0, 0] == [writer.exitcode for writer in writers]
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert seen
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -203,7 +203,7 @@ def test_the_lock_is_free_again_after_a_kill(tmp_path):
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
-        assert "held\n" == holder.stdout.readline()
+        assert holder.stdout.readline() == "held\n"
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
 

@@ -41,7 +41,7 @@ def test_every_target_of_the_table_can_be_imported(name):
 def test_an_unknown_target_names_the_known_ones():
     with pytest.raises(SetupError) as caught:
         check_spec(TargetSpec("gpt"))
-    assert "Unknown target 'gpt'. Known targets: local, openai, replay." == str(caught.value)
+    assert str(caught.value) == "Unknown target 'gpt'. Known targets: local, openai, replay."
 
 
 def test_decoding_without_tokens_is_refused():
@@ -57,7 +57,7 @@ def test_replay_answers_by_case_digest_or_star(tmp_path):
     with load_target(replay(path)) as target:
         prompts = [ask("one", "case-1"), by_digest, ask("three", "case-3")]
         found = dict(target.generate(prompts, Decoding()))
-    assert ["one", "by digest", "anything"] == [found[i].text for i in range(3)]
+    assert [found[i].text for i in range(3)] == ["one", "by digest", "anything"]
 
 
 def test_replay_without_a_reply_is_an_error_and_no_guess(tmp_path):
@@ -66,7 +66,7 @@ def test_replay_without_a_reply_is_an_error_and_no_guess(tmp_path):
     with load_target(replay(path)) as target:
         found = dict(target.generate([ask("x", "case-2"), ask("y", "case-9")], Decoding()))
     assert isinstance(found[0], TargetError)
-    assert "server on fire" == str(found[0])
+    assert str(found[0]) == "server on fire"
     assert "no reply for case 'case-9'" in str(found[1])
 
 
@@ -76,7 +76,7 @@ def test_replay_gives_recorded_seconds_and_truncation(tmp_path):
 
     with load_target(replay(path)) as target:
         reply = target.time_one(ask("x", "a"), Decoding())
-    assert (2.5, True) == (reply.seconds, reply.truncated)
+    assert (reply.seconds, reply.truncated) == (2.5, True)
 
 
 def test_replay_reads_the_outcomes_of_a_run(tmp_path):
@@ -85,7 +85,7 @@ def test_replay_reads_the_outcomes_of_a_run(tmp_path):
     path.write_text('{"case_id": "a", "text": "hello", "verdict": "right", "truncated": false}\n', encoding="utf-8")
 
     with load_target(replay(path)) as target:
-        assert "hello" == target.time_one(ask("x", "a"), Decoding()).text
+        assert target.time_one(ask("x", "a"), Decoding()).text == "hello"
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_a_lazy_target_loads_on_demand_and_knows_its_base(tmp_path):
 
     with LazyTarget(spec) as target:
         assert target.identity["recording"].startswith("sha256:")
-        assert 5 == target.adapter_bytes
+        assert target.adapter_bytes == 5
         assert not target.loaded
-        assert "a" == target.load().time_one(ask("x"), Decoding()).text
+        assert target.load().time_one(ask("x"), Decoding()).text == "a"
         assert target.loaded
         alone = target.without_adapter()
         assert alone is not None
-        assert "b" == alone.load().time_one(ask("x"), Decoding()).text
+        assert alone.load().time_one(ask("x"), Decoding()).text == "b"
     assert not target.loaded
     assert LazyTarget(replay(path)).without_adapter() is None
 

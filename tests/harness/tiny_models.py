@@ -17,7 +17,10 @@ SPECIALS = (
     "<|python_tag|>",
     "<|finetune_right_pad_id|>",
 )
-WORDS = "the a to my call mom task list event remind weather email lunch tomorrow today user system assistant tool".split()
+WORDS = (
+    *("the", "a", "to", "my", "call", "mom", "task", "list", "event", "remind", "weather", "email", "lunch"),
+    *("tomorrow", "today", "user", "system", "assistant", "tool"),
+)
 TEMPLATE = Path(__file__).parents[2] / "harness" / "embedded" / "chat_template.jinja"
 
 
@@ -88,7 +91,9 @@ def write_adapter(folder: Path, base: Path, seed: int = 1, strength: float = 0.5
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    config = LoraConfig(**{"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **changes})
+    config = LoraConfig(
+        **{"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **changes}
+    )
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
     with torch.no_grad():
         for name, weight in model.named_parameters():

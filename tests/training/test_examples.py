@@ -109,7 +109,6 @@ def test_a_line_survives_the_round_trip():
         ),
         pytest.param(make_line(kind="negative"), "ends in plain text", id="negative with a call"),
         pytest.param(make_line(("user", "a"), ("assistant", "Hi."), tools=[]), "no reply does", id="single without"),
-        pytest.param(make_line(kind="contrastive"), "needs a pair", id="contrast without pair"),
     ],
 )
 def test_a_bad_line_is_refused_with_its_reason(line, why):

@@ -20,6 +20,7 @@ def test_pairs_are_complete():
     pairs = Counter(example.pair for example in EXAMPLES if example.pair is not None)
     answers = {(e.pair, e.messages[-1]["content"]) for e in EXAMPLES if e.pair is not None}
 
+    assert [e.id for e in EXAMPLES if e.kind == "contrastive" and e.pair is None] == []
     assert {pair: count for pair, count in pairs.items() if count != 2} == {}
     assert {pair: count for pair, count in Counter(pair for pair, _ in answers).items() if count != 2} == {}
 

@@ -46,7 +46,7 @@ def test_data_that_was_written_is_trained_on(recipe: Path, tiny_base: Path, tmp_
         "--base",
         tiny_base,
         "--out",
-        tmp_path / "adapter",
+        tmp_path / "new",
     )
 
     assert code == 0, err

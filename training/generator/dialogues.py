@@ -18,7 +18,7 @@ from training.generator import phrasings_manage as manage
 from training.generator.grammar import phrase
 from training.generator.requests import CLOSE, OPEN, Request, finish
 
-ORDINALS = ("first", "second", "third", "fourth", "fifth")
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _from_list(rng: random.Random, now: datetime) -> Dialogue:
             second = rng.choice([i for i in range(len(tasks)) if i != index])
             turns += _both(rng, tasks, index, second)
         else:
-            turns += _change_task(rng, now, record, _reference(rng, tasks, index))
+            turns += change_task(rng, now, record, reference(rng, tasks, index))
         if number + 1 < rounds:
             turns.append(Turn("tool", _dump(rng, {"ok": True, "id": record["id"]})))
             if rng.random() < 0.6:
@@ -118,7 +118,7 @@ def _from_created(rng: random.Random, now: datetime) -> Dialogue:
         if rng.random() < 0.15:
             other, reply = negatives.negative(rng, now)
             turns += plain(other, reply)
-        return turns + _change_task(rng, now, record | {"id": record.get("id", record.get("taskId"))}, _pronoun(rng, record["title"]))
+        return turns + change_task(rng, now, record | {"id": record.get("id", record.get("taskId"))}, _pronoun(rng, record["title"]))
     request = requests.create_event(rng, now) if rng.random() < 0.8 else requests.contrast(rng, now)[1]
     record = event_record(rng, now, request, used)
     if rng.random() < 0.3:
@@ -140,7 +140,8 @@ def _from_created(rng: random.Random, now: datetime) -> Dialogue:
     return turns + _change_event(rng, now, normal, _pronoun(rng, record["summary"]))
 
 
-def _change_task(rng: random.Random, now: datetime, record: dict[str, Any], ref: str) -> Dialogue:
+def change_task(rng: random.Random, now: datetime, record: dict[str, Any], ref: str) -> Dialogue:
+    """A request to complete, delete or change a task that is named by ``ref``, and its call."""
     key = str(record["id"])
     slots = {"r": ref}
     roll = rng.random()
@@ -311,7 +312,7 @@ def _both(rng: random.Random, tasks: list[dict[str, Any]], one: int, two: int) -
             ("deleteTask", OPEN + "[delete|remove|drop|get rid of] {a} and {b}"),
         )
     )
-    slots = {"a": _reference(rng, tasks, one), "b": _reference(rng, tasks, two)}
+    slots = {"a": reference(rng, tasks, one), "b": reference(rng, tasks, two)}
     calls = tuple((tool, {"taskId": str(tasks[i]["id"])}) for i in (one, two))
     return single(finish(rng, phrase(rng, pattern, slots), *calls))
 
@@ -436,7 +437,8 @@ def _weather(rng: random.Random, params: dict[str, Any], now: datetime) -> dict[
     }
 
 
-def _reference(rng: random.Random, tasks: list[dict[str, Any]], index: int) -> str:
+def reference(rng: random.Random, tasks: list[dict[str, Any]], index: int) -> str:
+    """How a person names one of several tasks: by place, by a property, by its title or words of it."""
     record = tasks[index]
     title = record["title"]
     roll = rng.random()

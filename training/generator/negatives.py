@@ -7,12 +7,15 @@ Does not cover: the phrasings themselves (refusals_near: close to a tool; refusa
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Callable
 from datetime import datetime
 
 from training.generator import refusals_far, refusals_near, times, words
 from training.generator.grammar import phrase
 
 NEAR_SHARE = 0.6
+SLOT = re.compile(r"\{(\w+)\}")
 
 
 def negative(rng: random.Random, now: datetime) -> tuple[str, str]:
@@ -30,7 +33,7 @@ def acknowledgement(rng: random.Random, now: datetime) -> tuple[str, str]:
 
 
 def _pair(rng: random.Random, now: datetime, pattern: str, reply: str) -> tuple[str, str]:
-    slots = {name: value for name, value in _values(rng, now).items() if "{" + name + "}" in pattern + reply}
+    slots = {slot: _value(rng, now, slot) for slot in dict.fromkeys(SLOT.findall(pattern + reply))}
     text = phrase(rng, pattern, slots)
     answer = phrase(rng, reply, slots, typos=0)
     roll = rng.random()
@@ -45,20 +48,23 @@ def _pair(rng: random.Random, now: datetime, pattern: str, reply: str) -> tuple[
     return text, answer[:1].upper() + answer[1:]
 
 
-def _values(rng: random.Random, now: datetime) -> dict[str, str]:
-    values = {
-        "name": words.name(rng),
-        "person": words.person(rng),
-        "event": words.event(rng),
-        "todo": words.todo(rng),
-        "thing": words.noun_phrase(rng),
-        "day": times.pick_day(rng, now).text,
-        "clock": times.pick_clock(rng, now)[0],
-        "city": words.city(rng),
-        "item": words.fill(rng, rng.choice(words.ITEM)),
-        "num": str(rng.randint(2, 500)),
-        "topic": words.topic(rng),
-        "message": words.message(rng),
-        "subject": words.fill(rng, rng.choice(words.SUBJECT)),
+def _value(rng: random.Random, now: datetime, slot: str) -> str:
+    name = slot.removesuffix("2")  # a second thing of one kind
+    if name in refusals_far.POOLS:
+        return rng.choice(refusals_far.POOLS[name])
+    makers: dict[str, Callable[[], str]] = {
+        "name": lambda: words.name(rng),
+        "person": lambda: words.person(rng),
+        "event": lambda: words.event(rng),
+        "todo": lambda: words.todo(rng),
+        "thing": lambda: words.noun_phrase(rng),
+        "day": lambda: times.pick_day(rng, now).text,
+        "clock": lambda: times.pick_clock(rng, now)[0],
+        "city": lambda: words.city(rng),
+        "item": lambda: words.fill(rng, rng.choice(words.ITEM)),
+        "num": lambda: str(rng.randint(2, 500)),
+        "topic": lambda: words.topic(rng),
+        "message": lambda: words.message(rng),
+        "subject": lambda: words.fill(rng, rng.choice(words.SUBJECT)),
     }
-    return values | {name: rng.choice(pool) for name, pool in refusals_far.POOLS.items()}
+    return makers[name]()

@@ -141,7 +141,7 @@ class ChatMaker:
         stamp = moment.isoformat(timespec="seconds")
         full = rng.random() < 0.66
         style = FULL if full else BRIEF
-        if rng.random() < 0.22:
+        if rng.random() < 0.33:
             messages = [Message(role="system", content=self.prompt.system(stamp))]
             if not full:
                 messages[0]["content"] = messages[0]["content"].replace("\nCurrent time:", f"\n{BRIEF}\nCurrent time:")
@@ -158,12 +158,14 @@ class ChatMaker:
     def conversation(self, rng: random.Random, moment: datetime, *, full: bool) -> list[Message]:
         """The turns of one conversation at a moment."""
         roll = rng.random()
-        if roll < 0.52:
-            kind = rng.choices(list(MIX), weights=[0.42, 0.08, 0.10, 0.22, 0.08, 0.10])[0]
+        if roll < 0.40:
+            kind = rng.choices(list(MIX), weights=[0.38, 0.08, 0.10, 0.26, 0.08, 0.10])[0]
             return plain_messages(MAKERS[kind](rng, moment), full=full)
-        if roll < 0.64:
+        if roll < 0.54:
+            return lookup_exercise(rng, moment, full=full)
+        if roll < 0.65:
             return self._human_request(rng, full=full)
-        if roll < 0.67:
+        if roll < 0.68:
             row = rng.choice(self.asks)
             return _exchange(row.text, ASKS[row.proposed])
         if roll < 0.80:
@@ -171,7 +173,7 @@ class ChatMaker:
             return _exchange(row.text, self._refusal(rng, row))
         if roll < 0.87:
             return json_exercise(rng)
-        if roll < 0.95:
+        if roll < 0.96:
             return date_exercise(rng, moment)
         return copy_exercise(rng)
 
@@ -240,6 +242,30 @@ def json_exercise(rng: random.Random) -> list[Message]:
     ask = rng.choice(("Write this as JSON", "Turn this into JSON", "As JSON please", "Make a JSON object", "JSON"))
     text = json.dumps(value, ensure_ascii=False)
     return _exchange(f"{ask}{nest}: {lead}{said}", f"```json\n{text}\n```" if rng.random() < 0.85 else text)
+
+
+def lookup_exercise(rng: random.Random, moment: datetime, *, full: bool) -> list[Message]:
+    """A list of tasks and several questions about it or changes to it: finding the id that belongs to a mention.
+
+    Without it a small base picks ids by chance, since in a record the id stands before the title.
+    """
+    used: set[str] = set()
+    tasks = [dialogues.task_record(rng, moment, used) for _ in range(rng.choice((2, 3, 3, 4, 4, 5, 6)))]
+    record = json.dumps({"tasks": tasks} if rng.random() < 0.8 else tasks, ensure_ascii=False, separators=(", ", ": ") if rng.random() < 0.7 else (",", ":"))
+    messages = [*_exchange("show my tasks", acknowledge("listTasks", {"status": "open"}, full=full)), Message(role="tool", content=record)]
+    if rng.random() < 0.5:
+        messages.append(Message(role="assistant", content=dialogues.list_summary(rng, [task["title"] for task in tasks])))
+    for _ in range(rng.randint(3, 7)):
+        index = rng.randrange(len(tasks))
+        mention = dialogues.reference(rng, tasks, index)
+        roll = rng.random()
+        if roll < 0.45:
+            messages += _exchange(rng.choice(("id of {r}?", "which id has {r}", "what is the id of {r}?", "{r}: id?")).format(r=mention), f'id "{tasks[index]["id"]}"')
+        elif roll < 0.55:
+            messages += _exchange(rng.choice(("what is task {i}?", "title of {i}?", "which task is {i}")).format(i=tasks[index]["id"]), f'title "{tasks[index]["title"]}"')
+        else:
+            messages += plain_messages(dialogues.change_task(rng, moment, tasks[index], mention), full=True if full else rng.random() < 0.3)
+    return messages
 
 
 def date_exercise(rng: random.Random, moment: datetime) -> list[Message]:

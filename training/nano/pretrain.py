@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -229,6 +229,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=128, help="rows of 1,024 tokens per step")
     parser.add_argument("--lr", type=float, default=2.5e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--init", type=Path, help="folder with part*.safetensors to go on from")
+    parser.add_argument("--hold", type=float, default=0.35, help="share of the time at the full rate, before it falls")
     arguments = parser.parse_args()
     began = time.time()
     torch.manual_seed(arguments.seed)
@@ -237,6 +239,8 @@ def main() -> None:
     print(f"streams after {time.time() - began:.0f} s", flush=True)
     tokenizer = Tokenizer.from_file(str(arguments.tokenizer))
     model = Nano(tokenizer.get_vocab_size()).cuda()
+    for part in sorted(arguments.init.glob("part*.safetensors")) if arguments.init else ():
+        model.load_state_dict({name: tensor.float() for name, tensor in load_file(part).items()}, strict=False)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
@@ -256,7 +260,7 @@ def main() -> None:
         done = (time.time() - start) / arguments.seconds if start else 0.0
         if done >= 1:
             break
-        rate = min(1.0, (step + 1) / 150) * (1.0 if done < 0.35 else max(0.02, 1 - (done - 0.35) / 0.65 * 0.98))
+        rate = min(1.0, (step + 1) / 150) * (1.0 if done < arguments.hold else max(0.02, 1 - (done - arguments.hold) / (1 - arguments.hold) * 0.98))
         for optimizer in (muon, adam):
             for group in optimizer.param_groups:
                 group["lr"] = arguments.lr * rate
