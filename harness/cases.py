@@ -1,6 +1,7 @@
 """Case files: from JSON Lines to frozen cases, and the proof that each case can be answered rightly.
 
-Covers: a strict reader of case lines, the proof of one case and of a whole suite, near-duplicates, a digest.
+Covers: a strict reader of case lines, the proof of one case and of a whole suite, a digest, and the one rule of what
+text is too close to a case to be trained on.
 Does not cover: scoring replies (scoring), the choice of cases of a profile (gate).
 
 The reader is written by hand: it names file, line and key, and reads 2,000 cases in a fraction of a second.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +27,7 @@ SUITES = ("selection", "disambiguation", "negatives", "crud", "multi_turn", "com
 ROLES = ("user", "assistant", "tool")
 NEEDED_KEYS = ("id", "suite", "messages", "now", "expect", "tags", "why", "source")
 OPTIONAL_KEYS = ("pair", "alternatives", "ordered")
+ALIKE = 90.0  # of 100: at 90 two questions of 40 characters differ in about four
 CHUNK = 512  # texts compared at once; the table of scores stays small
 LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # or a whole pair; a closer look tells
 EXAMPLE_PARAMS = '{"title": ["call mom"]}'
@@ -32,6 +35,17 @@ EXAMPLE_PARAMS = '{"title": ["call mom"]}'
 
 class _Broken(Exception):  # noqa: N818  # never leaves this module
     """What is wrong with a line, what is possible and the next step."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseText:
+    """A user turn that is nearly the question of a case."""
+
+    index: int  # of its conversation
+    case_id: str
+    score: float  # of 100
+    text: str
+    question: str
 
 
 def load_cases(path: Path) -> list[Case]:
@@ -134,6 +148,35 @@ def prove_suite(cases: Sequence[Case], toolset: Toolset) -> list[str]:
                 f"pair {pair} of {suite} ({names}): one answer is right for both, so it tells nothing apart."
             )
     return problems
+
+
+def close_to_cases(
+    conversations: Sequence[Sequence[str]], cases: Sequence[Case], threshold: float = ALIKE
+) -> list[CloseText]:
+    """Where a conversation, given as its user turns, holds the question of a case, which is the case's last user turn.
+
+    Every turn is compared, the first as well as the last: a model learns from all of them. What comes back is in the
+    order of the conversations, each turn with every case that it is close to.
+
+    Raises:
+        ValueError: threshold is not above 0 and at most 100.
+    """
+    holders: dict[str, list[tuple[int, str]]] = {}  # equal texts are compared once
+    for index, turns in enumerate(conversations):
+        for text in dict.fromkeys(turns):
+            holders.setdefault(normalise_text(text), []).append((index, text))
+    askers: dict[str, list[tuple[str, str]]] = {}
+    for case in cases:
+        question = next((m["content"] for m in reversed(case.messages) if m["role"] == "user"), "")
+        askers.setdefault(normalise_text(question), []).append((case.id, question))
+    texts, questions = list(holders), list(askers)
+    found = [
+        CloseText(index, case_id, score, text, question)
+        for i, j, score in near_duplicates(texts, questions, threshold)
+        for index, text in holders[texts[i]]
+        for case_id, question in askers[questions[j]]
+    ]
+    return sorted(found, key=lambda close: close.index)
 
 
 def near_duplicates(texts_a: Sequence[str], texts_b: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:

@@ -1,30 +1,37 @@
-"""``python -m harness``: run, report, compare, duplicates.
+"""``python -m harness``: run, report, compare, duplicates, keygen, promote, verify, rollback.
 
 Covers: measuring any file of cases without a verdict, showing a run again, comparing two runs case by case, finding
-training texts that are too close to the cases.
-Does not cover: verdicts; ``pytest evals/ --target=NAME`` gives them. Errors are one line on stderr and exit status 1.
+training texts that are too close to the cases, promoting an adapter with a receipt and checking one.
+Does not cover: verdicts case by case; ``pytest evals/ --target=NAME`` gives them. Errors are one line on stderr and
+exit status 1. keygen, promote, verify and rollback end with 0 done or verified, 8 refused by the gate, 9 evidence does
+not match, 4 usage.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from harness.cases import ALIKE, close_to_cases, load_cases
 from harness.errors import DataError, SetupError, ToolgateError
 
 if TYPE_CHECKING:
+    from securesystemslib.signer import SSlibKey
+
     from harness.report import Report
     from harness.runner import Progress, Run
     from harness.types import Outcome
 
 EVALS = Path("evals")
 STORE = Path(".toolgate")
-ALIKE = 90.0  # of 100: one word of ten differs
+REGISTRY = Path("registry")
+GATE_CLOSED, MISMATCH, USAGE = 8, 9, 4
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -55,6 +62,33 @@ def one_line_errors(command: Callable[P, T]) -> Callable[P, T]:
     return wrapped
 
 
+class _TrustCommand(typer.core.TyperCommand):
+    """A command whose wrong usage ends with exit status 4, as it does in pytest."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().make_context(*args, **kwargs)
+        except Exception as error:
+            if getattr(error, "exit_code", None) == 2:  # click's UsageError, wherever typer keeps it
+                vars(error)["exit_code"] = USAGE
+            raise
+
+
+def trust_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """As ``one_line_errors``, with 4 for what cannot be done and 9 for evidence that is not what it should be."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except ToolgateError as error:
+            typer.echo(f"Error: {error}", err=True)
+            status = USAGE if isinstance(error, SetupError) else MISMATCH if isinstance(error, DataError) else 1
+            raise typer.Exit(status) from None
+
+    return wrapped
+
+
 @app.command("run")
 @one_line_errors
 def run_command(
@@ -74,7 +108,7 @@ def run_command(
 ) -> None:
     """Ask a target all cases of a file and measure its replies; no verdict."""
     from harness import runner
-    from harness.cases import digest_cases, load_cases
+    from harness.cases import digest_cases
     from harness.metrics import compute_metrics
     from harness.prompt import load_prompt
     from harness.report import Report, metrics_dict
@@ -166,16 +200,202 @@ def duplicates_command(
     threshold: Annotated[float, typer.Option("--threshold", help="How alike, of 100, is too close.")] = ALIKE,
     as_json: JsonOption = False,
 ) -> None:
-    """Print training texts that are near-duplicates of a case's question, and their count; the aim is 0."""
+    """Print training texts that are near-duplicates of a case's question, and their count; the aim is 0.
+
+    Every user turn of a training line is compared with the last user turn of every case. The trainer leaves out what is
+    found here. Exit status 1 when there are any.
+    """
     found = find_duplicates(files, cases, threshold)
     if as_json:
         typer.echo(json.dumps({"threshold": threshold, "count": len(found), "duplicates": found}, indent=2))
-        return
+    else:
+        from harness.report import show_text
+
+        for item in found:
+            place = f"{item['file']}:{item['line']}"
+            typer.echo(f"{item['score']:5.1f}  {place}  {item['case']}  {show_text(item['text'])}")
+        typer.echo(f"{len(found)} near-duplicates")
+    if found:
+        raise typer.Exit(1)
+
+
+RegistryOption = Annotated[Path, typer.Option("--registry", help="Folder of the registry.")]
+TrustedOption = Annotated[Path | None, typer.Option("--trusted", help="Folder of trusted public keys, *.pub.")]
+UnsignedOption = Annotated[bool, typer.Option("--unsigned", help="Do without a signature, and say so.")]
+ProfileOption = Annotated[str, typer.Option("--profile", help="Profile of gate.toml.")]
+GateOption = Annotated[Path, typer.Option("--gate", help="Profiles and bars.")]
+BaseOption = Annotated[str | None, typer.Option("--base", help="Base model: hub id or folder.")]
+
+
+@app.command("keygen", cls=_TrustCommand)
+@trust_errors
+def keygen_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the two keys.")],
+) -> None:
+    """Make a key pair: toolgate.key signs receipts, toolgate.pub belongs into a folder of trusted keys."""
+    from harness.attestation import generate_keys
+
+    secret, public, keyid = generate_keys(out)
+    typer.echo(f"secret key: {secret} (mode 0600; keep it out of the repository)\npublic key: {public}\nid: {keyid}")
+
+
+@app.command("promote", cls=_TrustCommand)
+@trust_errors
+def promote_command(
+    adapter: Annotated[Path, typer.Argument(help="LoRA adapter folder.", metavar="ADAPTER")],
+    profile: ProfileOption = "release",
+    registry: RegistryOption = REGISTRY,
+    key: Annotated[Path | None, typer.Option("--key", help="Secret key that signs the receipt.")] = None,
+    trusted: TrustedOption = None,
+    unsigned: UnsignedOption = False,
+    target: Annotated[str, typer.Option("--target", help="What is asked: local, openai, replay.")] = "local",
+    base: BaseOption = None,
+    cases: CasesOption = EVALS / "cases",
+    gate: GateOption = EVALS / "gate.toml",
+    run_store: Annotated[Path, typer.Option("--run-store", help="Where replies are kept.")] = STORE,
+    replies: Annotated[Path | None, typer.Option("--replies", help="Recorded replies (target replay).")] = None,
+    base_replies: Annotated[Path | None, typer.Option("--base-replies", help="The base's (target replay).")] = None,
+    option: Annotated[list[str] | None, typer.Option("--target-option", help="NAME=VALUE of the target.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure an adapter; with an open gate write its receipt and make it champion (candidate, if not for release)."""
+    from harness.attestation import load_signer, load_trusted
+    from harness.promotion import load_question, promote
+    from harness.registry import FolderRegistry
+    from harness.store import ReplyStore
+    from harness.targets import TargetSpec
+
+    if (key is None) != unsigned:
+        raise SetupError("Give either --key FILE, or --unsigned for a receipt that production refuses.")
+    signer = load_signer(key) if key else None
+    if trusted and signer and signer.public_key.keyid not in {one.keyid for one in load_trusted(trusted)}:
+        raise SetupError(f"{key} is not among the trusted keys of {trusted}: nobody there would accept its receipt.")
+    named = {"file": replies, "base_file": base_replies}
+    options = {name: str(path) for name, path in named.items() if path} | _read_options(option or [])
+    place = FolderRegistry(registry)
+    place.read()  # a damaged registry is told before hours of measuring
+    with _Bar() as on_progress:
+        done = promote(
+            TargetSpec(target, adapter, base, options),
+            load_question(gate, cases, profile),
+            place,
+            ReplyStore(run_store),
+            signer=signer,
+            who=_who(),
+            when=_now(),
+            on_progress=on_progress,
+        )
+    entry = done.state.aliases[done.alias] if done.state else None
+    if as_json:
+        body = {
+            "promoted": entry is not None,
+            "adapter": done.adapter,
+            "alias": done.alias,
+            "receipt": entry.receipt if entry else None,
+            "receipt_file": str(place.receipt_path(entry.receipt)) if entry else None,
+            "reasons": list(done.report.decision.reasons) if done.report.decision else [],
+            "notes": list(done.notes),
+        }
+        typer.echo(json.dumps(body, indent=2))
+    else:
+        _print_report(done.report)
+        for note in done.notes:
+            typer.echo(f"note: {note}")
+        if entry:
+            typer.echo(f"{done.alias}: {done.adapter}\nreceipt: {place.receipt_path(entry.receipt)}")
+    if entry is None:
+        raise typer.Exit(GATE_CLOSED)
+
+
+@app.command("verify", cls=_TrustCommand)
+@trust_errors
+def verify_command(
+    adapter: Annotated[str, typer.Argument(help="Adapter folder, or an alias of the registry.", metavar="ADAPTER")],
+    registry: RegistryOption = REGISTRY,
+    receipt: Annotated[Path | None, typer.Option("--receipt", help="Receipt; default: the registry's.")] = None,
+    trusted: TrustedOption = None,
+    unsigned: UnsignedOption = False,
+    profile: ProfileOption = "release",
+    cases: CasesOption = EVALS / "cases",
+    gate: GateOption = EVALS / "gate.toml",
+    base: BaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare an adapter and all that judged it with a receipt, and name what differs."""
+    from harness.promotion import find_receipt, verify_adapter
+    from harness.registry import FolderRegistry
     from harness.report import show_text
 
-    for item in found:
-        typer.echo(f"{item['score']:5.1f}  {item['file']}:{item['line']}  {item['case']}  {show_text(item['text'])}")
-    typer.echo(f"{len(found)} near-duplicates")
+    keys = _load_trust(trusted, unsigned)
+    folder, data, files = find_receipt(adapter, FolderRegistry(registry), receipt, profile)
+    judged = {"gate": gate, "cases": cases}
+    found = verify_adapter(folder, data, **judged, trusted=keys, profile=profile, base=base, files=files)
+    status = MISMATCH if found.differing else GATE_CLOSED if found.refusals else 0
+    if as_json:
+        body = {
+            "verified": found.verified,
+            "adapter": found.receipt.adapter if found.receipt else None,
+            "receipt": found.receipt.digest if found.receipt else None,
+            "signer": found.signer or None,
+            "differing": list(found.differing),
+            "refusals": list(found.refusals),
+            "notes": list(found.notes),
+        }
+        typer.echo(json.dumps(body, indent=2))
+    else:
+        for title, lines in (("differs", found.differing), ("refused", found.refusals), ("note", found.notes)):
+            for line in lines:
+                typer.echo(f"{title}: {show_text(line, 600)}")
+        if found.verified and found.receipt:
+            typer.echo(f"verified: {found.receipt.adapter}, signed by {found.signer or 'nobody (UNSIGNED)'}")
+        else:
+            typer.echo("not verified: " + ("evidence does not match" if found.differing else "refused by the gate"))
+    raise typer.Exit(status)
+
+
+@app.command("rollback", cls=_TrustCommand)
+@trust_errors
+def rollback_command(
+    registry: RegistryOption = REGISTRY,
+    trusted: TrustedOption = None,
+    unsigned: UnsignedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the previous champion champion again, after comparing its files with its receipt."""
+    from harness.promotion import roll_back
+    from harness.registry import FolderRegistry
+
+    state, signer = roll_back(FolderRegistry(registry), trusted=_load_trust(trusted, unsigned), who=_who(), when=_now())
+    entry = state.aliases["champion"]
+    if as_json:
+        body = {"champion": entry.adapter, "receipt": entry.receipt, "signer": signer or None}
+        typer.echo(json.dumps(body, indent=2))
+    else:
+        typer.echo(f"champion: {entry.adapter}, signed by {signer or 'nobody (UNSIGNED)'}")
+
+
+def _load_trust(trusted: Path | None, unsigned: bool) -> list[SSlibKey] | None:
+    from harness.attestation import load_trusted
+
+    if (trusted is None) != unsigned:
+        raise SetupError("Give either --trusted DIR with public keys, or --unsigned to do without a signature.")
+    return load_trusted(trusted) if trusted else None
+
+
+def _who() -> str:
+    import getpass
+    import platform
+
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()}@{platform.node()}"
+
+
+def _now() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def compare_runs(before: Run, after: Run) -> dict[str, Any]:
@@ -213,41 +433,33 @@ def compare_runs(before: Run, after: Run) -> dict[str, Any]:
 
 
 def find_duplicates(files: Sequence[Path], cases: Path, threshold: float = ALIKE) -> list[dict[str, Any]]:
-    """User texts of training files that are as close as ``threshold`` to a case's last user text.
-
-    Every user turn of an example is compared; the same text in several files is named each time.
+    """User texts of training files that ``close_to_cases`` finds, the closest first, with their file and line.
 
     Raises:
         SetupError: a file is missing or the threshold is impossible.
         DataError: a line is not an example with messages.
     """
-    from harness.cases import load_cases, near_duplicates
-
     if not 0 < threshold <= 100:
         raise SetupError(f"--threshold {threshold:g} is not above 0 and at most 100. Usual is {ALIKE:g}.")
     asked = load_cases(cases)
-    questions = [next(m["content"] for m in reversed(case.messages) if m["role"] == "user") for case in asked]
-    places: list[tuple[Path, int]] = []
-    texts: list[str] = []
-    for file in files:
-        for number, text in _read_user_texts(file):
-            places.append((file, number))
-            texts.append(text)
+    if not asked:
+        raise SetupError(f"{cases} holds no cases. Give a file with one case per line.")
+    lines = [(file, number, turns) for file in files for number, turns in _read_user_turns(file)]
     found = [
         {
-            "file": str(places[i][0]),
-            "line": places[i][1],
-            "case": asked[j].id,
-            "score": round(score, 1),
-            "text": texts[i],
-            "question": questions[j],
+            "file": str(lines[close.index][0]),
+            "line": lines[close.index][1],
+            "case": close.case_id,
+            "score": round(close.score, 1),
+            "text": close.text,
+            "question": close.question,
         }
-        for i, j, score in near_duplicates(texts, questions, threshold)
+        for close in close_to_cases([turns for _, _, turns in lines], asked, threshold)
     ]
     return sorted(found, key=lambda item: (-float(str(item["score"])), str(item["file"]), int(str(item["line"]))))
 
 
-def _read_user_texts(file: Path) -> list[tuple[int, str]]:
+def _read_user_turns(file: Path) -> list[tuple[int, list[str]]]:
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -258,7 +470,7 @@ def _read_user_texts(file: Path) -> list[tuple[int, str]]:
             continue
         try:
             messages = json.loads(line)["messages"]
-            found += [(number, str(turn["content"])) for turn in messages if turn["role"] == "user"]
+            found.append((number, [str(turn["content"]) for turn in messages if turn["role"] == "user"]))
         except (ValueError, KeyError, TypeError):
             raise DataError(f"{file}:{number}: no example. Expected a JSON object with messages.") from None
     return found
@@ -291,7 +503,6 @@ def _write_run(folder: Path, report: Report) -> None:
 
 def _read_report(folder: Path) -> Report:
     """A run's report from its files; bars and reasons are those that were decided then."""
-    from harness.cases import load_cases
     from harness.metrics import Rate, compute_metrics
     from harness.report import Report, read_decision
     from harness.runner import read_run
@@ -328,8 +539,6 @@ def _read_json(path: Path, **default: Any) -> Any:
 
 
 def _read_questions(run: Run) -> dict[str, Any]:
-    from harness.cases import load_cases
-
     path = run.folder / "cases.jsonl"
     return {case.id: (case.now, case.messages) for case in load_cases(path)} if path.is_file() else {}
 

@@ -341,6 +341,7 @@ class Controller:
         self.measurement: Measurement | None = None
         self.reported: set[str] = set()
         self.report: Report | None = None
+        self.stopped = False
         self._judged: tuple[Decision, Metrics] | None = None
         self._shown: Mapping[str, Mapping[str, str]] = {}
         self._metrics: Mapping[str, list[str]] = {}
@@ -384,11 +385,10 @@ class Controller:
     def _measure(self, node_ids: Iterable[str]) -> None:
         names = {_param(node_id) for node_id in node_ids}
         cases = [case for name, case in self.chosen.items() if name in names]
-        if not cases:
-            return
         with _usage_errors():
-            self._prove(cases)
-            measurement = self._ask(cases)
+            if cases:
+                self._prove(cases)
+            measurement = self._ask(cases) if cases else Measurement()
             judged = self._decide(measurement, measurement.outcomes)
         self.measurement, self._judged = measurement, judged
         self._shown = {outcome.case_id: _properties(outcome) for outcome in measurement.outcomes}
@@ -447,11 +447,17 @@ class Controller:
         if report.when == "call":
             self.reported.update(str(value) for name, value in report.user_properties if name == "case")
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Xdist stops after -x or --maxfail by an interruption of its own kind; a worker's Ctrl-C has that kind too."""
+        self.stopped = excinfo.type.__module__.startswith("xdist.") and "stopping after" in str(excinfo.value)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Decide, write the run, set the exit status."""
         from harness.errors import ToolgateError
 
+        if self.stopped:  # as without xdist
+            exitstatus = session.exitstatus = pytest.ExitCode.TESTS_FAILED
         shutil.rmtree(self.folder, ignore_errors=True)
         kept = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
         if self.config.option.collectonly or exitstatus in kept[1:]:
@@ -463,8 +469,8 @@ class Controller:
             decision, metrics = self._judged if self._judged and whole else self._decide(measurement, arrived)
             self.report = self._build_report(measurement, arrived, decision, metrics)
             self._write_run(arrived)
-        except ToolgateError as error:
-            self._warn(str(error))
+        except ToolgateError as error:  # a run that could not be written opens no gate, and the summary must say so
+            self._refuse(str(error))
             session.exitstatus = GATE_CLOSED
             return
         if exitstatus not in kept and not decision.open:
@@ -513,6 +519,16 @@ class Controller:
         }
         cases = {case.id: case for case in self.settings.cases()}
         return Report(metrics, outcomes, cases, decision, about, tuple(measurement.notes))
+
+    def _refuse(self, reason: str) -> None:
+        from dataclasses import replace
+
+        report = self.report
+        if report is None or report.decision is None:
+            self._warn(reason)
+            return
+        decision = replace(report.decision, reasons=(*report.decision.reasons, reason))
+        self.report = replace(report, decision=decision)
 
     def _write_run(self, outcomes: Sequence[Outcome]) -> None:
         from harness.cases import case_dict

@@ -65,12 +65,17 @@ def load_prompt(toolset: Toolset | None = None, path: Path = SYSTEM_PROMPT) -> P
     try:
         template = path.read_text(encoding="utf-8").replace("\r\n", "\n").strip()
     except OSError as error:
-        raise SetupError(f"Cannot read the system prompt {path}: {error.strerror}. Put a system_prompt.md there.") from None
+        raise SetupError(
+            f"Cannot read the system prompt {path}: {error.strerror}. Put a system_prompt.md there."
+        ) from None
     for placeholder in ("{tool_docs}", "{now}"):
         if template.count(placeholder) != 1:
-            raise SetupError(f"{path} holds {placeholder} {template.count(placeholder)} times; it must stand there once.")
+            found = template.count(placeholder)
+            raise SetupError(f"{path} holds {placeholder} {found} times; it must stand there once.")
     if not template.endswith("\nCurrent time: {now}"):
-        raise SetupError(f"{path} must end with the line 'Current time: {{now}}', so that all before it is one shared prefix.")
+        raise SetupError(
+            f"{path} must end with the line 'Current time: {{now}}', so that all before it is one shared prefix."
+        )
     return PromptSpec(template, toolset or load_toolset())
 
 

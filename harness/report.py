@@ -182,7 +182,7 @@ def render_html(report: Report) -> str:
     if report.decision is not None and report.decision.reasons:
         items = "".join(f"<li>{_html(reason)}</li>" for reason in report.decision.reasons)
         body.append(f"<h2>Reasons</h2><ul>{items}</ul>")
-    body += ["<h2>Metrics</h2>", _html_table(HEADERS, report.table(), state_column=5)]
+    body += ["<h2>Metrics</h2>", _html_table(HEADERS, report.table(), kind="metrics")]
     body.append(f"<p>{report.metrics.right} of {report.metrics.total} cases right.</p>")
     if report.metrics.per_tool:
         rows = [
@@ -304,22 +304,25 @@ def _html(text: str) -> str:
     return html.escape(clean)
 
 
-def _html_table(headers: Sequence[str], rows: Iterable[Sequence[str]], state_column: int = -1) -> str:
-    head = "".join(f"<th>{_html(name)}</th>" for name in headers)
+def _html_table(headers: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    head = "".join(f"<th><span>{_html(name)}</span></th>" for name in headers)
     lines = []
     for row in rows:
         cells = []
-        for column, cell in enumerate(row):
-            mark = f' class="{cell.split()[0]}"' if column == state_column and cell[:1].isalpha() else ""
-            cells.append(f"<td{mark}>{_html(cell)}</td>")
+        for name, cell in zip(headers, row, strict=True):
+            mark = f' class="{cell.split()[0]}"' if name == "state" and cell[:1].isalpha() else ""
+            # On a narrow screen a row of metrics stands as a block, and each cell has its header in front.
+            label = f' data-name="{name}"' if kind == "metrics" else ""
+            cells.append(f"<td{mark}{label}>{_html(cell)}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f'<div class="scroll {kind}">{table}</div>'
 
 
 def _confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> str:
     columns = sorted({called for row in confusion.values() for called in row})
     rows = [(expected, *(str(row.get(called, "")) for called in columns)) for expected, row in confusion.items()]
-    return _html_table(("", *columns), rows)
+    return _html_table(("", *columns), rows, kind="confusion")
 
 
 def _html_failure(report: Report, outcome: Outcome) -> str:
@@ -359,6 +362,17 @@ dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }}
 dd {{ margin: 0; overflow-wrap: anywhere; }}
 pre, code {{ background: var(--soft); white-space: pre-wrap; overflow-wrap: anywhere; }} pre {{ padding: .6rem; }}
 summary {{ cursor: pointer; font-weight: 600; padding: .3rem 0; }}
+.confusion th span {{ writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; }}
+.confusion th {{ vertical-align: bottom; padding: .5rem .25rem; }} .confusion td + td {{ text-align: right; }}
+.confusion td:first-child {{ position: sticky; left: 0; background: var(--page); }}
+@media (max-width: 40rem) {{
+  .metrics thead {{ display: none; }} .metrics table {{ width: 100%; }}
+  .metrics tr {{ display: grid; grid-template-columns: 1fr 1fr; padding: .4rem 0; border-top: 1px solid var(--line); }}
+  .metrics td {{ border: 0; padding: .1rem 0; }}
+  .metrics td:first-child, .metrics td:last-child {{ grid-column: 1 / -1; }}
+  .metrics td:first-child {{ font-weight: 600; }}
+  .metrics td + td::before {{ content: attr(data-name) " "; color: var(--text); opacity: .7; }}
+}}
 article {{ border-left: 3px solid var(--line); padding-left: 1rem; margin: 1rem 0; }} h3 {{ margin-bottom: 0; }}
 </style>
 </head>

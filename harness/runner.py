@@ -339,6 +339,8 @@ def read_run(folder: Path) -> Run:
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         about, files = dict(manifest["about"]), dict(manifest["files"])
+        if OUTCOMES not in files:
+            raise KeyError(OUTCOMES)
     except FileNotFoundError:
         raise SetupError(
             f"No finished run in {folder}: it has no {MANIFEST}. Give a folder written by a run."

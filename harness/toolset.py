@@ -40,7 +40,7 @@ def is_instant(value: object) -> bool:
     if not isinstance(value, str):
         return True
     try:
-        return len(value) > 10 and value[10] in "Tt" and datetime.fromisoformat(value).tzinfo is not None
+        return is_date(value[:10]) and value[10:11] in ("T", "t") and datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
         return False
 
@@ -84,7 +84,8 @@ def load_toolset(path: Path = DEFAULT_TOOLSET) -> Toolset:
     """Read a toolset file.
 
     Raises:
-        SetupError: the file is missing, is not JSON, or lacks a part. A schema that is no JSON Schema is found when first used.
+        SetupError: the file is missing, is not JSON, or lacks a part. A schema that is no JSON Schema is found when
+            first used.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -121,7 +122,9 @@ def _validator(schema: str) -> Draft202012Validator:
     try:
         Draft202012Validator.check_schema(json.loads(schema))
     except SchemaError as error:
-        raise SetupError(f"A tool's parameters are not JSON Schema: {error.message}. Mend them in the toolset file.") from None
+        raise SetupError(
+            f"A tool's parameters are not JSON Schema: {error.message}. Mend them in the toolset file."
+        ) from None
     return Draft202012Validator(json.loads(schema), format_checker=formats)
 
 
@@ -140,6 +143,5 @@ def _doc_type(schema: Mapping[str, Any]) -> str:
         return "|".join(_doc_type(choice) for choice in schema["anyOf"])
     if schema.get("type") == "array":
         return _doc_type(schema["items"]) + "[]"
-    if "format" in schema:
-        return {"date-time": "time"}.get(schema["format"], schema["format"])
-    return {"string": "text"}.get(schema.get("type", ""), schema.get("type", "any"))
+    kind = str(schema.get("format", schema.get("type", "any")))
+    return {"date-time": "time", "string": "text"}.get(kind, kind)

@@ -112,7 +112,8 @@ class Outcome:
     """How one case went: all that metrics, gate and report need to know.
 
     ``tools_right``: the called tools are the expected ones, as a multiset (true for plain text where none is expected).
-    ``arguments_right`` of ``arguments_total``: calls whose arguments are accepted, of the calls whose arguments are scored.
+    ``arguments_right`` of ``arguments_total``: calls whose arguments are accepted, of the calls whose arguments are
+    scored.
     """
 
     case_id: str

@@ -104,7 +104,8 @@ def data(
     """Write the training set of a recipe to a file, without training.
 
     Hand-written and generated examples in the order of training, without doubles and without what is close to a case of
-    evals/cases. Training from this file gives the same adapter as training from the recipe.
+    evals/cases (`python -m harness duplicates OUT` counts 0). Training from this file gives the same weights as
+    training from the recipe.
     """
     with _one_line_errors():
         from harness.prompt import load_prompt
@@ -119,19 +120,23 @@ def data(
 
 
 @app.command()
-def close(
-    files: Annotated[
-        list[Path] | None, typer.Argument(help="Example files or folders; left out: training/handcrafted.")
-    ] = None,
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(help="A public set (an unknown name lists them), or sharegpt or examples: the formats of ours."),
+    ],
+    file: Annotated[str, typer.Argument(help="A file of rows, or a hub id: owner/name, owner/name:config.")],
+    out: Annotated[Path, typer.Option(help="The JSON Lines file to write.")],
+    report: Annotated[Path, typer.Option(help="The JSON file that says what became of every row.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that is broken.")] = False,
 ) -> None:
-    """List the examples that are nearly an evaluation case; exit status 1 when there are any."""
-    with _one_line_errors():
-        from training.data import HANDCRAFTED, find_close
-        from training.examples import load_examples
+    """Turn a public data set into training examples.
 
-        found = [pair for path in files or [HANDCRAFTED] for pair in find_close(load_examples(path))]
-        for example, case in found:
-            typer.echo(f"{example} is close to {case}")
-        typer.echo(f"{len(found)} near-duplicates")
-        if found:
-            raise typer.Exit(1)
+    Foreign functions are mapped to the ten tools by training/converters/mapping.toml; a row that does not fit is left
+    out and counted by its reason: rows = kept + rejected. `sharegpt` reads ShareGPT lines, `examples` writes them.
+    """
+    with _one_line_errors():
+        from training.converters._command import run_convert
+
+        run_convert(source, file, out, report, strict=strict, console=notes)
+        typer.echo(f"wrote {out} and {report}")

@@ -16,10 +16,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from harness.cases import load_cases, near_duplicates
+from harness.cases import close_to_cases, load_cases
 from harness.errors import SetupError
 from harness.prompt import PromptSpec
-from harness.types import Message
 from training.examples import Example, ExampleError, check_example, format_example, load_examples
 from training.recipe import Recipe
 
@@ -27,9 +26,6 @@ ROOT = Path(__file__).parent
 HANDCRAFTED = ROOT / "handcrafted"
 CASES = ROOT.parent / "evals" / "cases"
 GENERATOR = "training.generator"
-CLOSE = 90.0  # of 100; at 90 two questions of 40 characters differ in about four
-# "thanks" or "delete it" says nothing without what came before: such turns are compared as whole dialogues.
-TELLING_WORDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +33,7 @@ class Dataset:
     """What is trained on, and what was left out."""
 
     examples: tuple[Example, ...]
-    close: tuple[tuple[str, str], ...]  # (example id, case id)
+    close: tuple[tuple[str, str], ...]  # (example id, case id); the other half of a pair is named as well
     doubles: tuple[tuple[str, str], ...]  # (example id, id of the one that stays)
 
     @property
@@ -80,7 +76,17 @@ def generate_examples(recipe: Recipe, prompt: PromptSpec) -> list[Example]:
 
 
 def clean_data(examples: Sequence[Example], *, seed: int, cases: Path = CASES) -> Dataset:
-    """Drop doubles and what is close to a case, and shuffle."""
+    """Drop doubles and what is close to a case, and shuffle.
+
+    What is close is the rule of ``harness.cases.close_to_cases``, which ``python -m harness duplicates`` shows.
+
+    Raises:
+        SetupError: there are no cases, so nobody can tell that training is not on the test.
+        ExampleError: two different examples have one id.
+    """
+    known = load_cases(cases)
+    if not known:
+        raise SetupError(f"No cases in {cases}; without them nobody can tell that training data is not the test.")
     kept: list[Example] = []
     first: dict[str, str] = {}
     doubles: list[tuple[str, str]] = []
@@ -92,41 +98,22 @@ def clean_data(examples: Sequence[Example], *, seed: int, cases: Path = CASES) -
             continue
         first[key] = example.id
         kept.append(example)
-    close = find_close(kept, cases)
-    names = {example for example, _ in close}
-    # A contrast teaches by its two halves, so they go together.
-    pairs = {e.pair for e in kept if e.pair is not None and e.id in names}
-    kept = [e for e in kept if e.id not in names and (e.pair is None or e.pair not in pairs)]
     ids = Counter(example.id for example in kept)
     if twice := [name for name, count in ids.items() if count > 1]:
         raise ExampleError(f"id {twice[0]!r} stands for {ids[twice[0]]} different examples; ids are unique.")
+    asked: dict[str, str] = {}  # example id or pair -> case id
+    for found in close_to_cases([user_turns(example) for example in kept], known):
+        asked.setdefault(_drop_key(kept[found.index]), found.case_id)
+    close = tuple((e.id, asked[_drop_key(e)]) for e in kept if _drop_key(e) in asked)
+    kept = [example for example in kept if _drop_key(example) not in asked]
+    kept.sort(key=lambda example: example.id)  # so that the order is the same when they come from a written file
     random.Random(seed).shuffle(kept)
-    return Dataset(tuple(kept), tuple(close), tuple(doubles))
+    return Dataset(tuple(kept), close, tuple(doubles))
 
 
-def find_close(examples: Sequence[Example], cases: Path = CASES) -> list[tuple[str, str]]:
-    """(example id, case id) where the question of an example is nearly that of a case."""
-    if not cases.exists():
-        raise SetupError(f"No cases at {cases}; without them nobody can tell that training data is not the test.")
-    known = load_cases(cases)
-    found: dict[str, str] = {}
-    for read in (last_question, whole_question):
-        ours, theirs = [read(e.messages) for e in examples], [read(c.messages) for c in known]
-        for i, j, _ in near_duplicates(ours, theirs, CLOSE):
-            found.setdefault(examples[i].id, known[j].id)
-    return list(found.items())
-
-
-def last_question(messages: Sequence[Message]) -> str:
-    """The final user turn, "" where it says nothing on its own within a dialogue."""
-    turns = [message["content"] for message in messages if message["role"] == "user"]
-    return turns[-1] if len(turns) == 1 or len(turns[-1].split()) >= TELLING_WORDS else ""
-
-
-def whole_question(messages: Sequence[Message]) -> str:
-    """All user turns of a dialogue, "" for a single question."""
-    turns = [message["content"] for message in messages if message["role"] == "user"]
-    return "\n".join(turns) if len(turns) > 1 else ""
+def user_turns(example: Example) -> list[str]:
+    """What the user says in an example, turn by turn."""
+    return [message["content"] for message in example.messages if message["role"] == "user"]
 
 
 def repeat_examples(examples: Iterable[Example], times: int) -> list[Example]:
@@ -161,3 +148,8 @@ def summarise_data(dataset: Dataset) -> Any:
     table.add_row("left out", "close to a case", str(len(dataset.close)))
     table.add_row("", "doubles", str(len(dataset.doubles)))
     return table
+
+
+def _drop_key(example: Example) -> str:
+    # A contrast teaches by its two halves, so they go together.
+    return f"id {example.id}" if example.pair is None else f"pair {example.pair}"

@@ -17,8 +17,10 @@ import json
 import math
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from statistics import fmean
@@ -66,6 +68,7 @@ from training.recipe import Recipe, base_name
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
 DONE = "complete"  # the last file of a checkpoint: one without it was being written when the run was killed
 MOVED_AFTER = 3  # optimiser steps until lora_B must have left zero; with a warm-up the first step has a rate of 0
+SAY_AFTER, SAY_SHARE = 20.0, 0.05  # where no bar can be drawn: a line after so many seconds or so much of the steps
 CURVE = 20  # points of the loss curve in training.json
 
 
@@ -477,14 +480,19 @@ class _Watch(TrainerCallback):
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
+            disable=not console.is_terminal,
         )
         self.batch = min(recipe.batch_size, len(tokens))
         self.losses: list[float] = []
+        self.first = self.said = 0  # the step that this process starts after, the step of the last line
+        self.began = self.said_at = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.task = self.progress.add_task(
             "", total=state.max_steps, completed=state.global_step, loss=math.nan, rate=0.0
         )
+        self.first = self.said = state.global_step
+        self.began = self.said_at = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         if state.global_step == min(MOVED_AFTER, state.max_steps):
@@ -504,11 +512,22 @@ class _Watch(TrainerCallback):
         self.losses = [*self.losses[-19:], loss]
         speed = self.progress.tasks[0].speed or 0.0
         self.progress.update(self.task, completed=step, loss=fmean(self.losses), rate=speed * self.batch)
-        # Where nobody watches a bar, ten lines in all.
-        if not self.console.is_terminal and (step % max(1, state.max_steps // 10) == 0):
-            self.console.print(
-                f"step {step}/{state.max_steps}  loss {fmean(self.losses):.3f}  {speed * self.batch:.1f} examples/s"
-            )
+        if not self.console.is_terminal:
+            self._say_step(step, state.max_steps)
+
+    def _say_step(self, step: int, steps: int) -> None:
+        """A line for a log file, when the last one is long ago."""
+        now = time.monotonic()
+        if now - self.said_at < SAY_AFTER and step - self.said < steps * SAY_SHARE and step < steps:
+            return
+        self.said, self.said_at = step, now
+        speed = (step - self.first) / max(now - self.began, 1e-9)
+        left = timedelta(seconds=round((steps - step) / speed))
+        # Without rich's own colours and wrapping: one line of text is one line of the file.
+        self.console.out(
+            f"step {step}/{steps}  loss {fmean(self.losses):.3f}  {speed * self.batch:.1f} examples/s  {left} left",
+            highlight=False,
+        )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"

@@ -20,6 +20,7 @@ from harness.errors import SetupError
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch.save: a zip or bare
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 CHUNK = 1 << 20
@@ -94,22 +95,31 @@ def read_header(path: Path) -> dict[str, Tensor]:
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            if size < 8:
+                raise _corrupt(path, f"it has {size} bytes and no header")
+            length = struct.unpack("<Q", start)[0]
             if length > size - 8:
+                if start.startswith(PICKLE_STARTS):
+                    raise SetupError(
+                        f"{path} is a pickle under another name, which can run code when read; only safetensors is "
+                        "accepted. Save the adapter again with save_pretrained(..., safe_serialization=True)."
+                    )
                 raise _corrupt(path, f"its header claims {length} bytes of {size}")
             raw = json.loads(file.read(length))
         raw.pop("__metadata__", None)
         tensors = {}
         for name, entry in raw.items():
             first, last = entry["data_offsets"]
-            shape = tuple(int(n) for n in entry["shape"])
+            shape = tuple(entry["shape"])
+            if any(type(n) is not int or n < 0 for n in (*shape, first, last)):
+                raise _corrupt(path, f"tensor {name} has no whole numbers for its shape and place")
             wanted = ITEM_BYTES.get(entry["dtype"])
             if wanted is not None and last - first != wanted * math.prod(shape):
                 raise _corrupt(path, f"tensor {name} has {last - first} bytes for shape {list(shape)} {entry['dtype']}")
             tensors[name] = Tensor(entry["dtype"], shape, 8 + length + first, 8 + length + last)
     except OSError as error:
         raise SetupError(f"Cannot read {path}: {error.strerror}. Check the path and its permissions.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _corrupt(path, f"its header is not JSON of tensors ({error})") from None
     end = max((tensor.end for tensor in tensors.values()), default=8 + length)
     if end != size:

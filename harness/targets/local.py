@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
 EMBEDDED_BASE = EMBEDDED / "nano-base"
+EMBEDDED_NAME = "toolgate/nano-base"  # as adapters name it; the same on every machine
 EMBEDDED_ADAPTER = EMBEDDED / "nano-adapter"
 OPTIONS = {
     "load_in_4bit": "nf4 through bitsandbytes; the adapter stays unmerged",
@@ -300,11 +301,20 @@ def _base_of(adapter: AdapterFolder | None) -> str:
     name = adapter.base_name
     if not name:
         raise SetupError(f"{adapter.path} names no base model. Give --base with a folder or a hub id.")
+    if name == EMBEDDED_NAME:
+        return str(EMBEDDED_BASE)
     for folder in (adapter.path / name, adapter.path.parent / Path(name).name, Path(name)):
         if folder.is_dir():
             return str(folder)
-    if Path(name).name == EMBEDDED_BASE.name:
-        return str(EMBEDDED_BASE)
+    if _is_folder(name) or "/" not in name:
+        raise SetupError(
+            f"{adapter.path} names the base {name!r}, and no such folder is here. Give its base with --base."
+        )
+    if not _is_cached(name):  # gigabytes are fetched when they are asked for, not by the way
+        raise SetupError(
+            f"{adapter.path} names the base {name!r}, which is not on this machine. "
+            f"Give its folder with --base, or --base {name} to download it."
+        )
     return name
 
 
@@ -377,6 +387,13 @@ def _hub_revision(name: str, revision: str) -> str:
 
     reference = Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "refs" / revision
     return reference.read_text().strip() if reference.is_file() else revision
+
+
+def _is_cached(name: str) -> bool:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder = Path(HF_HUB_CACHE) / f"models--{name.partition('@')[0].replace('/', '--')}" / "snapshots"
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _version(name: str) -> str:
@@ -465,7 +482,10 @@ def _apply_adapter(model: Any, path: Path, *, merge: bool) -> Any:
         )
     if not merge:
         return adapted
-    return adapted.merge_and_unload(safe_merge=True)  # safe: refuses NaN
+    try:
+        return adapted.merge_and_unload(safe_merge=True)
+    except ValueError as error:  # what safe_merge refuses: numbers that are none
+        raise SetupError(f"The adapter {path} is broken: {_first_line(error)} Train it again.") from error
 
 
 def _source(base: str) -> tuple[str, dict[str, Any]]:
@@ -478,7 +498,10 @@ def _source(base: str) -> tuple[str, dict[str, Any]]:
 def _advice(base: str) -> str:
     if _is_folder(base):
         return "Copy the base again, or give another with --base."
-    return "Give a folder, or a hub id that this machine can reach or has cached (organisation/name or @revision)."
+    return (
+        "Give a folder with --base, or a hub id that this machine can reach or has cached "
+        "(organisation/name or @revision)."
+    )
 
 
 def _first_line(error: BaseException) -> str:

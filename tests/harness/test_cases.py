@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from dataclasses import replace
 
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.cases import (
+    CloseText,
     case_dict,
+    close_to_cases,
     digest_cases,
     load_cases,
     near_duplicates,
@@ -364,6 +367,42 @@ def test_chunks_do_not_shift_the_indices():
     texts = [f"{i:06d}" * 3 for i in range(1200)]
 
     assert [hit for hit in near_duplicates(texts, [texts[1111]], 100) if hit[2] == 100] == [(1111, 0, 100.0)]
+
+
+def test_every_turn_is_compared_with_the_last_question_of_a_case():
+    """One rule for the trainer and for the command: equal texts and equal questions are all named."""
+    turns = [{"role": "user", "content": "Water the ferns"}, {"role": "assistant", "content": "When?"}]
+    talk = parse_case(line_of(id="a", messages=[*turns, {"role": "user", "content": "tomorrow at noon"}]))
+    cases = [talk, parse_case(line_of(id="b")), parse_case(line_of(id="c", now="2027-03-02T09:00:00Z"))]
+    question = LINE["messages"][0]["content"]
+    conversations = [
+        ["water the ferns", "no", "no"],
+        [],
+        ["hi", "Remind me to water the ferns!", "thanks"],
+        ["Tomorrow at noon.", "Tomorrow at noon."],
+    ]
+
+    assert close_to_cases(conversations, cases) == [
+        CloseText(2, "b", 100.0, "Remind me to water the ferns!", question),
+        CloseText(2, "c", 100.0, "Remind me to water the ferns!", question),
+        CloseText(3, "a", 100.0, "Tomorrow at noon.", "tomorrow at noon"),
+    ]
+    assert close_to_cases(conversations, []) == close_to_cases([], cases) == []
+
+
+def test_a_large_training_set_is_compared_in_time():
+    """8,000 conversations with 1,000 cases: the trainer does this at every start."""
+    draw = random.Random(0)
+
+    def sentence():
+        return " ".join("".join(draw.choices("abcdefghijklmnop", k=draw.randint(2, 8))) for _ in range(9))
+
+    cases = [parse_case(line_of(id=f"c-{i}", messages=[{"role": "user", "content": sentence()}])) for i in range(1000)]
+    conversations = [[sentence()] for _ in range(8000)]
+    started = time.perf_counter()
+
+    assert close_to_cases(conversations, cases) == []
+    assert time.perf_counter() - started < 10
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 101])

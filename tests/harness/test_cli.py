@@ -152,11 +152,13 @@ def write_examples(path, *texts):
 def test_duplicates_names_file_line_and_case(world):
     """Case, punctuation and a letter more or less do not hide a copy."""
     write_examples("train.jsonl", "what is the weather", "Remind me to call Mom!", "remind me to watr the plants")
-    text = call("duplicates", "train.jsonl", "--cases", "cases.jsonl").stdout
+    result = call("duplicates", "train.jsonl", "--cases", "cases.jsonl")
+    text = result.stdout
     data = json.loads(call("duplicates", "train.jsonl", "--cases", "cases.jsonl", "--json").stdout)
 
     assert "100.0  train.jsonl:2  selection-001  Remind me to call Mom!" in text
     assert text.endswith("2 near-duplicates\n")
+    assert result.exit_code == 1
     assert data["count"] == 2
     assert {item["line"] for item in data["duplicates"]} == {2, 3}
 
@@ -165,7 +167,9 @@ def test_no_duplicates_are_a_count_of_zero(world):
     """The aim, and it is said."""
     write_examples("train.jsonl", "what is the weather")
 
-    assert call("duplicates", "train.jsonl", "--cases", "cases.jsonl").stdout == "0 near-duplicates\n"
+    result = call("duplicates", "train.jsonl", "--cases", "cases.jsonl")
+
+    assert (result.exit_code, result.stdout) == (0, "0 near-duplicates\n")
 
 
 @pytest.mark.parametrize(
@@ -177,6 +181,7 @@ def test_no_duplicates_are_a_count_of_zero(world):
         pytest.param(["run", *REPLAY, "--target-option", "x"], "is no NAME=VALUE", id="option"),
         pytest.param(["report", "none"], "No finished run in none", id="no run"),
         pytest.param(["compare", "none", "none"], "No finished run in none", id="nothing to compare"),
+        pytest.param(["duplicates", "--cases", "empty.jsonl", "gold.json"], "empty.jsonl holds no cases", id="nothing"),
         pytest.param(["duplicates", *CASES, "none.jsonl"], "Cannot read none.jsonl", id="no file"),
         pytest.param(["duplicates", *CASES, "gold.json"], "gold.json:1: no example", id="no examples"),
         pytest.param(["duplicates", *CASES, "gold.json", "--threshold", "0"], "--threshold 0 is not", id="threshold"),
@@ -184,6 +189,7 @@ def test_no_duplicates_are_a_count_of_zero(world):
 )
 def test_errors_are_one_line_and_exit_status_1(world, args, line):
     """On stderr, without a traceback."""
+    Path("empty.jsonl").touch()
     result = call(*args)
 
     assert result.exit_code == 1
@@ -207,8 +213,6 @@ def test_the_module_runs(world):
 def test_no_training_text_is_close_to_a_case():
     """The command of the README: the count is 0."""
     files = sorted((ROOT / "training" / "handcrafted").glob("*.jsonl"))
-    if not files:
-        pytest.skip("no training files yet")
     result = call("duplicates", *map(str, files), "--cases", str(ROOT / "evals" / "cases"))
 
     assert result.stdout.endswith("\n0 near-duplicates\n") or result.stdout == "0 near-duplicates\n", result.stdout

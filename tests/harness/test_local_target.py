@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import re
 import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,6 +255,45 @@ def test_an_adapter_finds_the_base_that_it_names(base, adapter, broken):
     assert str(base) == check_spec(TargetSpec("local", broken)).base
 
 
+def test_an_adapter_of_the_embedded_base_needs_no_option(base, broken, monkeypatch, tmp_path):
+    """The name that training writes stands for the shipped folder, wherever the adapter lies and whatever lies here."""
+    edit_json(broken / "adapter_config.json", base_model_name_or_path="toolgate/nano-base")
+    monkeypatch.setattr("harness.targets.local.EMBEDDED_BASE", base)
+    (tmp_path / "toolgate" / "nano-base").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    assert check_spec(TargetSpec("local", broken)).base == str(base)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        pytest.param("/somewhere/base", "no such folder is here. Give its base with --base", id="absolute"),
+        pytest.param("./base", "no such folder is here. Give its base with --base", id="relative"),
+        pytest.param("my-base", "no such folder is here. Give its base with --base", id="plain"),
+        pytest.param("someone/base", "Give its folder with --base, or --base someone/base to download it", id="hub"),
+    ],
+)
+def test_an_adapter_whose_base_is_elsewhere_is_one_line(broken, monkeypatch, tmp_path, name, message):
+    """A base that is not on this machine is named, with the option that helps; nothing is downloaded unasked."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    edit_json(broken / "adapter_config.json", base_model_name_or_path=name)
+
+    with pytest.raises(SetupError, match=re.escape(message)) as caught:
+        check_spec(TargetSpec("local", broken))
+    assert repr(name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_downloaded_base_needs_no_option(broken, monkeypatch, tmp_path):
+    """A hub id in the cache is taken by its name."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "models--someone--base" / "snapshots" / "abc").mkdir(parents=True)
+    edit_json(broken / "adapter_config.json", base_model_name_or_path="someone/base")
+
+    assert check_spec(TargetSpec("local", broken)).base == "someone/base"
+
+
 @pytest.mark.slow
 def test_a_4_bit_base_keeps_the_adapter_unmerged(base, adapter):
     """On a quantised base the adapter stays beside it, and acts."""
@@ -279,6 +321,22 @@ def make_pickle(path: Path) -> None:
     path.rename(path.with_name("adapter_model.bin"))
 
 
+def write_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"lora_A": [0.0] * 100}))
+
+
+def write_header(header: str) -> Callable[[Path], int]:
+    return lambda path: path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + b"\0" * 4)
+
+
+def spoil_numbers(path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(str(path))
+    weights[next(name for name in weights if "lora_B" in name)].fill_(float("nan"))
+    save_file(weights, str(path))
+
+
 def rename_tensor(path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -296,6 +354,16 @@ def rename_tensor(path: Path) -> None:
         pytest.param(cut_file, ["corrupt or cut short", "again"], id="cut short"),
         pytest.param(write_garbage, ["corrupt or cut short", "not JSON"], id="garbage"),
         pytest.param(lambda p: p.write_bytes(b""), ["corrupt or cut short"], id="empty file"),
+        pytest.param(write_pickle, ["is a pickle", "safe_serialization"], id="pickle under another name"),
+        pytest.param(write_header("[" * 100_000), ["corrupt or cut short"], id="deep header"),
+        *(
+            pytest.param(
+                write_header(f'{{"x.lora_B.y": {{"dtype": "F32", "shape": [{n}], "data_offsets": [0{point}, 4]}}}}'),
+                ["corrupt or cut short", "no whole numbers"],
+                id=f"shape [{n}] at 0{point}",
+            )
+            for n, point in (("1e400", ""), ("NaN", ""), ("-1", ""), ("1", ".0"))
+        ),
         pytest.param(lambda p: (p.parent / "adapter_config.json").unlink(), ["adapter_config.json"], id="no config"),
         pytest.param(
             lambda p: edit_json(p.parent / "adapter_config.json", peft_type="IA3"), ["'IA3'", "only LORA"], id="no LoRA"
@@ -313,6 +381,15 @@ def test_a_broken_adapter_is_one_line_before_torch_loads(base, broken, harm, par
     assert str(broken) in str(caught.value)
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_an_adapter_that_holds_no_numbers_is_one_line(base, broken):
+    """NaN in the weights is found when they are merged."""
+    spoil_numbers(broken / "adapter_model.safetensors")
+
+    with pytest.raises(SetupError, match=r"is broken: NaN.*Train it again") as caught:
+        load_target(TargetSpec("local", broken, str(base)))
+    assert "\n" not in str(caught.value)
 
 
 def test_tensors_without_a_place_are_refused(base, broken):

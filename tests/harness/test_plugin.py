@@ -168,13 +168,27 @@ def test_cases_left_out_close_the_gate(world, args):
 
 
 def test_stopping_at_the_first_failure_closes_the_gate(world):
-    """-x stops at a case that could not be measured; those after it have not reported."""
+    """-x stops at a case that could not be measured; those after it have not reported. Workers change no status."""
     world.write_replies({"selection-002": {"error": "the server is on fire"}})
-    result = world.replay("-x")
+    result, shared = world.replay("-x"), world.replay("-x", "-n2")
 
     assert result.returncode == CLOSED, result.out
     assert "not measured: the server is on fire" in result.stdout
     assert "8 cases (selection-003" in result.stdout
+    assert shared.returncode == CLOSED, shared.out
+    assert "not measured: the server is on fire" in shared.stdout
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_metrics_of_nothing_fail(world, workers):
+    """Where no case is asked, no metric's test passes for want of numbers."""
+    result = world.replay(workers, "--profile=tasks", paths=("evals/test_metrics.py",))
+
+    assert result.returncode == CLOSED, result.out
+    assert "tool_selection: nothing to count (0/0)" in result.stdout
+    assert "1 failed" in result.stdout
+    assert "passed" not in result.stdout
+    assert "Error" not in result.stdout
 
 
 def test_a_missing_reply_closes_the_gate(world):
@@ -459,6 +473,17 @@ def test_a_store_that_cannot_be_written_is_one_line(world):
     assert result.returncode in {USAGE, CLOSED}, result.out
     assert "--run-store" in result.out
     assert "Traceback" not in result.out
+
+
+def test_a_run_that_cannot_be_written_closes_the_gate(world):
+    """A file stands where the runs should be: the summary names it and does not say open."""
+    (world.folder / "store").mkdir()
+    (world.folder / "store" / "runs").write_text("")
+    result = world.replay()
+
+    assert result.returncode == CLOSED, result.out
+    assert "store/runs/" in result.stdout.partition("gate closed: profile release, 1 reason")[0]
+    assert "gate open" not in result.stdout
 
 
 def test_the_plugin_leaves_other_projects_alone(tmp_path):

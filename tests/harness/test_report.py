@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.gate import Bar, Profile, Require, decide
 from harness.metrics import compute_metrics
 from harness.report import (
+    HEADERS,
     Report,
     decision_dict,
     latency_dict,
@@ -217,6 +218,15 @@ def test_the_page_is_for_light_and_dark_screens_and_loads_nothing(scheme):
 
     assert scheme in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_each_number_of_the_page_has_its_name_beside_it():
+    """A narrow screen shows each cell with its header in front of it."""
+    page = render_html(make_report())
+
+    for name in HEADERS:
+        assert f'data-name="{name}"' in page
+    assert "content: attr(data-name)" in page
 
 
 def test_long_text_is_cut():

@@ -292,6 +292,14 @@ def test_a_run_without_its_manifest_is_not_finished(tmp_path):
         read_run(tmp_path / "run")
 
 
+def test_a_manifest_without_outcomes_is_refused(tmp_path):
+    """A run's folder always has outcomes."""
+    run_into(tmp_path / "run", tmp_path).write_text('{"about": {}, "files": {}}')
+
+    with pytest.raises(DataError, match="is not a manifest"):
+        read_run(tmp_path / "run")
+
+
 def test_an_interrupted_rewrite_leaves_no_manifest(tmp_path):
     """A folder whose files are being replaced is not taken for the old run."""
     run_into(tmp_path / "run", tmp_path)

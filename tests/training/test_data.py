@@ -10,8 +10,8 @@ import pytest
 
 from harness.errors import SetupError
 from harness.prompt import load_prompt
-from training.data import assemble_data, clean_data, count_data, find_close, repeat_examples
-from training.examples import Example, ExampleError
+from training.data import assemble_data, clean_data, count_data, repeat_examples
+from training.examples import Example, ExampleError, write_examples
 from training.recipe import DataPart, GeneratorPart, Recipe
 
 
@@ -46,26 +46,41 @@ def cases(tmp_path: Path) -> Path:
 
 
 def test_what_is_close_to_a_case_is_dropped(cases: Path):
-    """Case, punctuation and a letter do not hide a question of the evaluation; a short end of a dialogue is none."""
+    """Case, punctuation and a letter do not hide a question of the evaluation, in whichever turn it is asked."""
     near = make_example("a", "what is the capitol of france")
     far = make_example("b", "what is the capital of Mongolia, and who founded it?")
     talk = make_example("c", "x")
-    turns = ("tell me about the moon", "It is grey.", "thanks", "Sure.")
+    turns = ("What's the capital of France?", "Paris.", "and of Mongolia?", "Ulaanbaatar.")
     roles = ("user", "assistant", "user", "assistant")
     talk = replace(talk, messages=tuple({"role": r, "content": t} for r, t in zip(roles, turns, strict=True)))
 
     dataset = clean_data([near, far, talk], seed=0, cases=cases)
 
-    assert dataset.close == (("a", "general-001"),)
-    assert {example.id for example in dataset.examples} == {"b", "c"}
+    assert dataset.close == (("a", "general-001"), ("c", "general-001"))
+    assert {example.id for example in dataset.examples} == {"b"}
 
 
-def test_the_same_dialogue_is_close(cases: Path):
-    """A dialogue whose user turns are those of a case is dropped although its last turn says little."""
-    messages = [("user", "who wrote emma"), ("assistant", "Austen."), ("user", "Thanks!"), ("assistant", "Sure.")]
-    talk = make_example("d", "x", messages=tuple({"role": r, "content": c} for r, c in messages))
+def test_what_is_kept_has_no_near_duplicates(cases: Path, tmp_path: Path):
+    """What the trainer drops and what ``python -m harness duplicates`` prints is the same."""
+    from harness.cli import find_duplicates
 
-    assert find_close([talk], cases) == [("d", "general-002")]
+    texts = ["thanks", "Thank you", "what is the capital of france?", "Who wrote Persuasion?"]
+    examples = [make_example(f"e{i}", text) for i, text in enumerate(texts)]
+    dataset = clean_data(examples, seed=0, cases=cases)
+    write_examples(tmp_path / "all.jsonl", examples)
+    write_examples(tmp_path / "kept.jsonl", dataset.examples)
+
+    assert [item["line"] for item in find_duplicates([tmp_path / "all.jsonl"], cases)] == [1, 3]
+    assert [name for name, _ in dataset.close] == ["e0", "e2"]
+    assert find_duplicates([tmp_path / "kept.jsonl"], cases) == []
+
+
+def test_a_written_set_keeps_its_order(cases: Path):
+    """Cleaning what was cleaned changes nothing, so that training from a written file is the same training."""
+    examples = [make_example(f"e{i}", f"question number {i}") for i in range(20)]
+    dataset = clean_data(examples, seed=3, cases=cases)
+
+    assert clean_data(dataset.examples, seed=3, cases=cases).digest == dataset.digest
 
 
 def test_both_halves_of_a_pair_go_together(cases: Path):
@@ -75,7 +90,10 @@ def test_both_halves_of_a_pair_go_together(cases: Path):
         make_example("p2", "what is the capital letter of the word France", pair="1"),
     ]
 
-    assert clean_data(halves, seed=0, cases=cases).examples == ()
+    dataset = clean_data(halves, seed=0, cases=cases)
+
+    assert dataset.examples == ()
+    assert [name for name, _ in dataset.close] == ["p1", "p2"]
 
 
 def test_doubles_are_dropped_and_ids_are_unique(cases: Path):
@@ -89,8 +107,10 @@ def test_doubles_are_dropped_and_ids_are_unique(cases: Path):
 
 def test_without_cases_nothing_is_assembled(tmp_path: Path):
     """Where the evaluation cannot be read, nobody can tell that training is not on it."""
-    with pytest.raises(SetupError, match="No cases at"):
-        clean_data([make_example("a", "hi")], seed=0, cases=tmp_path / "none")
+    (tmp_path / "empty.jsonl").touch()
+    for name in ("none", "empty.jsonl"):
+        with pytest.raises(SetupError, match=f"No cases (at|in) .*{name}"):
+            clean_data([make_example("a", "hi")], seed=0, cases=tmp_path / name)
 
 
 def test_the_set_is_a_function_of_the_recipe():

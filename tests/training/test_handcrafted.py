@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from training.data import HANDCRAFTED, find_close
+from training.data import HANDCRAFTED
 from training.examples import read_examples
 
 EXAMPLES, PROBLEMS = read_examples(HANDCRAFTED)
@@ -32,8 +32,3 @@ def test_there_are_enough_of_them():
     assert len(EXAMPLES) >= 400
     assert len(tools) == 10
     assert sum(not example.tools for example in EXAMPLES) >= 60
-
-
-def test_no_example_is_close_to_a_case():
-    """Nothing that is trained on is nearly a question of the evaluation: ``python -m training close`` lists them."""
-    assert find_close(EXAMPLES) == []

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,6 +82,28 @@ def test_a_run_writes_an_adapter_that_peft_loads(tiny_base: Path, tmp_path: Path
     before = base(ids).logits
     after = PeftModel.from_pretrained(base, out)(ids).logits
     assert not torch.allclose(before, after)
+
+
+def test_a_log_file_gets_plain_lines(tiny_base: Path, tmp_path: Path):
+    """Without a terminal: a line per twentieth of the run with step, loss, speed and the time that is left; no bar."""
+    _, seen = run(tiny_base, tmp_path / "adapter", epochs=20)
+    lines = [line for line in seen.splitlines() if line.startswith("step ")]
+    form = r"step \d+/60  loss \d+\.\d{3}  \d+\.\d examples/s  \d:\d\d:\d\d left"
+
+    assert len(lines) == 20
+    assert [line for line in lines if not re.fullmatch(form, line)] == []
+    assert lines[-1].startswith("step 60/60")
+    assert lines[-1].endswith("0:00:00 left")
+    assert "\r" not in seen
+    assert "training" not in seen.splitlines()[-1]
+
+
+def test_a_slow_run_speaks_by_the_clock(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every line is due when more seconds than the limit went by."""
+    monkeypatch.setattr("training.sft.SAY_AFTER", 0.0)
+    _, seen = run(tiny_base, tmp_path / "adapter", epochs=20)
+
+    assert sum(line.startswith("step ") for line in seen.splitlines()) == 60
 
 
 def test_the_same_seed_gives_the_same_bytes(tiny_base: Path, tmp_path: Path):

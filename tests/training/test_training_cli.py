@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from harness.cli import find_duplicates
 from training.cli import app
-from training.data import HANDCRAFTED
 from training.examples import load_examples, write_examples
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +35,7 @@ def test_data_that_was_written_is_trained_on(recipe: Path, tiny_base: Path, tmp_
     assert code == 0
     written = load_examples(tmp_path / "all.jsonl")
     assert f"wrote {len(written)} examples" in out
+    assert find_duplicates([tmp_path / "all.jsonl"], ROOT / "evals" / "cases") == []
     write_examples(tmp_path / "few.jsonl", [e for e in written if e.pair is None and len(e.messages) == 2][:8])
 
     code, out, err = invoke(
@@ -76,26 +77,7 @@ def test_errors_are_one_line(recipe: Path, tiny_base: Path, tmp_path: Path, word
     assert err.startswith("error: ")
 
 
-def test_near_duplicates_are_listed(tmp_path: Path):
-    """A training file that holds a case's question is found, with exit status 1."""
-    from harness.cases import load_cases
-
-    case = load_cases(ROOT / "evals" / "cases")[0]
-    example = load_examples(HANDCRAFTED / "general.jsonl")[0]
-    copied = type(example)(
-        **{name: getattr(example, name) for name in example.__slots__}
-        | {"messages": ({"role": "user", "content": case.messages[0]["content"]}, example.messages[-1])}
-    )
-    write_examples(tmp_path / "x.jsonl", [copied])
-
-    code, out, _ = invoke("close", tmp_path / "x.jsonl")
-
-    assert code == 1
-    assert f"{example.id} is close to" in out
-    assert "1 near-duplicates" in out
-
-
-@pytest.mark.parametrize("words", [[], ["train"], ["data"], ["close"]], ids=lambda words: " ".join(words) or "all")
+@pytest.mark.parametrize("words", [[], ["train"], ["data"]], ids=lambda words: " ".join(words) or "all")
 def test_help_teaches(words):
     """Every command explains itself."""
     code, out, _ = invoke(*words, "--help")

@@ -136,7 +136,7 @@ def _from_created(rng: random.Random, now: datetime) -> Dialogue:
         turns += [*single(extra), Turn("tool", _dump(rng, second))]
         if rng.random() < 0.5:
             turns.append(Turn("say", confirmation(rng, second["summary"])))
-        return turns + _change_event(rng, now, normal, _named(rng, record["summary"]))
+        return turns + _change_event(rng, now, normal, named(rng, record["summary"]))
     return turns + _change_event(rng, now, normal, _pronoun(rng, record["summary"]))
 
 
@@ -454,10 +454,10 @@ def reference(rng: random.Random, tasks: list[dict[str, Any]], index: int) -> st
         if sum(1 for t in tasks if t.get("dueDate", "")[:10] == day) == 1:
             date = datetime.fromisoformat(day)
             return f"the one due {rng.choice((f'{times.MONTHS[date.month - 1]} {date.day}', f'on {times.MONTHS[date.month - 1]} {times.ordinal(date.day)}'))}"
-    return _named(rng, title)
+    return named(rng, title)
 
 
-def _named(rng: random.Random, title: str) -> str:
+def named(rng: random.Random, title: str) -> str:
     """A thing by its title, or by some words of it."""
     parts = title.split()
     roll = rng.random()
@@ -469,7 +469,7 @@ def _named(rng: random.Random, title: str) -> str:
 
 
 def _pronoun(rng: random.Random, title: str) -> str:
-    return rng.choice(("it", "it", "it", "that", "that", "this", "that one", _named(rng, title)))
+    return rng.choice(("it", "it", "it", "that", "that", "this", "that one", named(rng, title)))
 
 
 def _either(rng: random.Random, pattern: str, others: tuple[str, ...]) -> str:

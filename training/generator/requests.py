@@ -179,7 +179,7 @@ def list_tasks(rng: random.Random, now: datetime) -> Request:
             f"what [do i|all do i|else do i|things do i|stuff do i] [need to do|have to do|still have to do|need to get done|have to get done|got to do|have left to do|have on my {whole}|need to take care of|need to accomplish][ today|]?",
             f"[do i have|are there|have i got|is there] [any|anything|any] {kind} [{noun}|on my {whole}|reminders set|left to do]?",
             f"[my {whole}|{noun}|my {noun}|{whole} please|my {noun} please]",
-            f"what was i [supposed to|meant to|going to] [do|remember|get done]?",
+            "what was i [supposed to|meant to|going to] [do|remember|get done]?",
             "what [did i|have i] [ask you to remind me|want to be reminded] [of|about]?",
             f"[can i see|could i see|i want to see|i'd like to see|i'd like to hear|i need to see|let's see|let's look at|let me take a look at|i wanna see] my [{whole}|{noun}|open {noun}]",
             f"what have i [put|got|written|added] [on|to] my {whole}?",
@@ -187,7 +187,7 @@ def list_tasks(rng: random.Random, now: datetime) -> Request:
             f"is [there something|there anything|anything] [on|left on] my {whole}?",
             f"is {{x}} [on|in|already on] my {whole}?",
             f"[check|look at|look through|see] my {whole} [for|to see if i have|to see if it has|and tell me if it includes] {{x}}",
-            f"[what reminders|which reminders|what tasks] [have i|did i] [set|save|add|make|create|put in] [for today|]?",
+            "[what reminders|which reminders|what tasks] [have i|did i] [set|save|add|make|create|put in] [for today|]?",
         ]
     else:
         patterns = [
@@ -320,7 +320,7 @@ def get_weather(rng: random.Random, now: datetime) -> Request:
         f"[what's|what is|whats|what will be] the [temperature|high|low|chance of rain|chance of snow|wind speed|humidity|uv index|heat index|forecast] {where}{units}?",
         f"[any|is there any|is there|will there be] [rain|snow|sun|wind|fog|storms|hail|a storm|a blizzard|a thunderstorm|sunshine|precipitation|a chance of rain|bad weather|clouds] {where}?",
         f"[i wonder|i'm wondering|i want to know|i'd like to know|i need to know|do you know|can you tell me|tell me|let me know] [if it will {{c}}|whether it will {{c}}|what the weather is like|how the weather will be|how warm it will be|what the weather will be] {where}",
-        f"[i'm going|i'm travelling|i'm flying|we're driving|heading] to {{l}} {{d}}, [what's the weather like|how's the weather|will it {{c}}|what should i expect weather wise]?" if place and "location" in params else f"[is it nice|how is it] {where} weather wise?",
+        "[i'm going|i'm travelling|i'm flying|we're driving|heading] to {l} {d}, [what's the weather like|how's the weather|will it {c}|what should i expect weather wise]?" if place and "location" in params else f"[is it nice|how is it] {where} weather wise?",
         f"is [rain|snow|sun|wind|fog|a storm|sunshine|bad weather] [expected|forecast|in the forecast|likely|coming] {where}?",
         f"{{d}} [weather|forecast|temperature] {{p}}{units}",
         f"what [kind of weather|sort of weather|weather] [is there|can i expect|will there be|should i expect|is expected] {where}?",

@@ -44,7 +44,10 @@ def ordinal(number: int) -> str:
 def pick_day(rng: random.Random, now: datetime, *, preposition: bool = True) -> When:
     """A day that is named, later than today or today."""
     today = now.date()
-    on = (lambda text: f"on {text}" if rng.random() < 0.7 else text) if preposition else (lambda text: text)
+
+    def on(text: str) -> str:
+        return f"on {text}" if preposition and rng.random() < 0.7 else text
+
     roll = rng.random()
     if roll < 0.08:
         return When(rng.choice(("today", "today", "later today")), today)
@@ -121,10 +124,10 @@ def _clock(rng: random.Random) -> tuple[str, time]:
     if roll < 0.66:
         hour = rng.randint(1, 11)
         minute, words = rng.choice(((30, "half past"), (15, "quarter past"), (45, "quarter to")))
-        shown = hour + 1 if minute == 45 else hour
-        if shown > 11:
-            shown, hour = 11, 10
-        return f"at {words} {shown if rng.random() < 0.5 else NUMBERS[shown]}", time(hour + 12 if (hour if minute != 45 else shown) <= 6 else hour, minute)
+        named = hour + 1 if minute == 45 else hour
+        if named > 11:
+            named, hour = 11, 10
+        return f"at {words} {named if rng.random() < 0.5 else NUMBERS[named]}", time(hour + 12 if (hour if minute != 45 else named) <= 6 else hour, minute)
     if roll < 0.72:
         return rng.choice(("at noon", "at noon", "at 12 noon", "at midday")), time(12, 0)
     if roll < 0.82:

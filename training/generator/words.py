@@ -7,6 +7,7 @@ Does not cover: phrasing (requests, dialogues) and time (times).
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -207,15 +208,15 @@ def fill(rng: random.Random, text: str) -> str:
     while "{" in text:
         start, rest = text.split("{", 1)
         slot, end = rest.split("}", 1)
-        value = {
+        makers: dict[str, Callable[[], str]] = {
             "name": lambda: name(rng),
             "city": lambda: rng.choice(CITY),
             "day": lambda: rng.choice(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")),
             "num": lambda: str(rng.randint(2, 12) if rng.random() < 0.5 else rng.randint(100, 9999)),
             "thing": lambda: noun_phrase(rng),
             "topic": lambda: rng.choice(TOPIC),
-        }[slot]()
-        text = start + value + end
+        }
+        text = start + makers[slot]() + end
     return text
 
 

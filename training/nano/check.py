@@ -73,7 +73,7 @@ def summarise(rows: Sequence[Utterance], outcomes: Sequence[Mapping[str, Any]]) 
         )
         if n
     ]
-    answers = sorted({answer for counts in table.values() for answer in counts if answer in table}) + ["other"]
+    answers = [*sorted({answer for counts in table.values() for answer in counts if answer in table}), "other"]
     body = [[tool, *(table[tool][a] or "" if a != "other" else sum(v for k, v in table[tool].items() if k not in table) or "" for a in answers)] for tool in table]
     return "\n".join(lines) + "\n\n" + tabulate(body, headers=["asked for", *answers], tablefmt="github")
 

@@ -158,22 +158,22 @@ class ChatMaker:
     def conversation(self, rng: random.Random, moment: datetime, *, full: bool) -> list[Message]:
         """The turns of one conversation at a moment."""
         roll = rng.random()
-        if roll < 0.40:
+        if roll < 0.33:
             kind = rng.choices(list(MIX), weights=[0.38, 0.08, 0.10, 0.26, 0.08, 0.10])[0]
             return plain_messages(MAKERS[kind](rng, moment), full=full)
-        if roll < 0.54:
+        if roll < 0.60:
             return lookup_exercise(rng, moment, full=full)
-        if roll < 0.65:
+        if roll < 0.69:
             return self._human_request(rng, full=full)
-        if roll < 0.68:
+        if roll < 0.72:
             row = rng.choice(self.asks)
             return _exchange(row.text, ASKS[row.proposed])
-        if roll < 0.80:
+        if roll < 0.83:
             row = rng.choice(self.others)
             return _exchange(row.text, self._refusal(rng, row))
-        if roll < 0.87:
+        if roll < 0.89:
             return json_exercise(rng)
-        if roll < 0.96:
+        if roll < 0.97:
             return date_exercise(rng, moment)
         return copy_exercise(rng)
 
@@ -251,20 +251,23 @@ def lookup_exercise(rng: random.Random, moment: datetime, *, full: bool) -> list
     """
     used: set[str] = set()
     tasks = [dialogues.task_record(rng, moment, used) for _ in range(rng.choice((2, 3, 3, 4, 4, 5, 6)))]
-    record = json.dumps({"tasks": tasks} if rng.random() < 0.8 else tasks, ensure_ascii=False, separators=(", ", ": ") if rng.random() < 0.7 else (",", ":"))
+    shown = [{key: task[key] for key in ("title", "id", *task)} for task in tasks] if rng.random() < 0.25 else tasks
+    record = json.dumps({"tasks": shown} if rng.random() < 0.8 else shown, ensure_ascii=False, separators=(", ", ": ") if rng.random() < 0.7 else (",", ":"))
     messages = [*_exchange("show my tasks", acknowledge("listTasks", {"status": "open"}, full=full)), Message(role="tool", content=record)]
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         messages.append(Message(role="assistant", content=dialogues.list_summary(rng, [task["title"] for task in tasks])))
-    for _ in range(rng.randint(3, 7)):
+    for _ in range(rng.randint(4, 9)):
         index = rng.randrange(len(tasks))
-        mention = dialogues.reference(rng, tasks, index)
+        mention = dialogues.named(rng, tasks[index]["title"]) if rng.random() < 0.75 else dialogues.reference(rng, tasks, index)
         roll = rng.random()
-        if roll < 0.45:
+        if roll < 0.35:
             messages += _exchange(rng.choice(("id of {r}?", "which id has {r}", "what is the id of {r}?", "{r}: id?")).format(r=mention), f'id "{tasks[index]["id"]}"')
-        elif roll < 0.55:
+        elif roll < 0.45:
+            messages += _exchange(rng.choice(("place of {r}?", "which number is {r}", "{r}: which one?")).format(r=mention), f"number {index + 1}")
+        elif roll < 0.52:
             messages += _exchange(rng.choice(("what is task {i}?", "title of {i}?", "which task is {i}")).format(i=tasks[index]["id"]), f'title "{tasks[index]["title"]}"')
         else:
-            messages += plain_messages(dialogues.change_task(rng, moment, tasks[index], mention), full=True if full else rng.random() < 0.3)
+            messages += plain_messages(dialogues.change_task(rng, moment, tasks[index], mention), full=True if full else rng.random() < 0.5)
     return messages
 
 

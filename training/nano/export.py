@@ -1,5 +1,8 @@
 """Put the pretrained weights, the configuration and the tokenizer into a folder that plain transformers loads.
 
+Covers: the files of such a folder, the weights as one safetensors file.
+Does not cover: making any of them (training.nano.pretrain, training.nano.tokenizer).
+
     python -m training.nano.export --parts OUT --tokenizer tokenizer.json --out harness/embedded/nano-base
 """
 

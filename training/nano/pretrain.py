@@ -43,6 +43,7 @@ class Attention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (nn.Linear(size, size, bias=False) for _ in range(4))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """States [batch, length, size] and the rotary angles' cosine and sine -> what each position attends to."""
         b, t, c = x.shape
         q, k, v = (p(x).view(b, t, self.heads, c // self.heads).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
         q, k = (y * cos + torch.cat((-y[..., y.shape[-1] // 2 :], y[..., : y.shape[-1] // 2]), -1) * sin for y in (q, k))
@@ -59,6 +60,7 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(inner, size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """States -> states, each position alone."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
 
 
@@ -73,6 +75,7 @@ class Layer(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(shape["hidden_size"], shape["rms_norm_eps"])
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Attention, then the MLP, each on normalised states and added to them."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
@@ -100,7 +103,7 @@ class Nano(nn.Module):
                 nn.init.normal_(parameter, std=scale)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """ids [batch, length] -> logits [batch, length, vocabulary]."""
+        """Token ids [batch, length] -> logits [batch, length, vocabulary]."""
         half = self.shape["hidden_size"] // self.shape["num_attention_heads"] // 2
         rates = self.shape["rope_theta"] ** (-torch.arange(half, device=ids.device, dtype=torch.float32) / half)
         angles = torch.arange(ids.shape[1], device=ids.device, dtype=torch.float32)[:, None] * rates
@@ -163,7 +166,7 @@ def load_streams(folder: Path, tokenizer: Path, documents: int, workers: int) ->
 
 
 def draw(streams: list[tuple[Tensor, Tensor, Tensor]], rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """ids [rows, LENGTH + 1] and weights of the same shape; each row starts at the start of a document."""
+    """Token ids [rows, LENGTH + 1] and weights of the same shape; each row starts at the start of a document."""
     ids, weights = [], []
     span = torch.arange(LENGTH + 1, device="cuda")
     for share, (tokens, weight, starts) in zip(SHARES, streams, strict=True):
@@ -187,7 +190,7 @@ def greedy(model: nn.Module, prompts: list[list[int]], stop: int, pad: int, limi
     for _ in range(limit):
         width = int(at.max())
         with torch.autocast("cuda", torch.bfloat16):
-            picks = torch.cat([model(part)[torch.arange(len(part), device="cuda"), where - 1].argmax(-1) for part, where in zip(ids[:, :width].split(128), at.split(128), strict=True)])
+            picks = torch.cat([model(part)[torch.arange(len(part), device="cuda"), where - 1].argmax(-1) for part, where in zip(torch.split(ids[:, :width], 128), torch.split(at, 128), strict=True)])
         ids[rows, at] = torch.where(done, pad, picks)
         done |= picks == stop
         at = torch.where(done, at, at + 1).clamp(max=ids.shape[1] - 1)
@@ -200,7 +203,8 @@ def check(model: nn.Module, tokenizer: Tokenizer, folder: Path) -> None:
     """Print how many unseen generated turns and human utterances are acknowledged exactly as they should be."""
     maker = ChatMaker(folder)
     rng = random.Random(99)
-    stop, pad = tokenizer.token_to_id("<|eot_id|>"), tokenizer.token_to_id("<|finetune_right_pad_id|>")
+    vocabulary = tokenizer.get_vocab()
+    stop, pad = vocabulary["<|eot_id|>"], vocabulary["<|finetune_right_pad_id|>"]
     prompts, golds, kinds = [], [], []
     for kind in MIX:
         for _ in range(120):
@@ -230,6 +234,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init", type=Path, help="folder with part*.safetensors to go on from")
+    parser.add_argument("--no-check", action="store_true", help="write the weights and stop")
     parser.add_argument("--hold", type=float, default=0.35, help="share of the time at the full rate, before it falls")
     arguments = parser.parse_args()
     began = time.time()
@@ -246,6 +251,7 @@ def main() -> None:
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     muon = torch.optim.Muon(matrices, lr=arguments.lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     adam = torch.optim.AdamW(others, lr=arguments.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    optimizers: tuple[torch.optim.Optimizer, ...] = (muon, adam)
 
     def loss_of(ids: Tensor, weights: Tensor) -> Tensor:
         logits = model(ids[:, :-1]).float()
@@ -261,15 +267,15 @@ def main() -> None:
         if done >= 1:
             break
         rate = min(1.0, (step + 1) / 150) * (1.0 if done < arguments.hold else max(0.02, 1 - (done - arguments.hold) / (1 - arguments.hold) * 0.98))
-        for optimizer in (muon, adam):
+        for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = arguments.lr * rate
         ids, weights = draw(streams, arguments.rows, generator)
         with torch.autocast("cuda", torch.bfloat16):
             loss = compiled(ids, weights)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in (muon, adam):
+        for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         step += 1
@@ -292,7 +298,8 @@ def main() -> None:
     for number, part in enumerate(parts):
         save_file(part, arguments.out / f"part{number}.safetensors")
     model.eval()
-    check(model, tokenizer, arguments.folder)
+    if not arguments.no_check:
+        check(model, tokenizer, arguments.folder)
     print(f"all done after {time.time() - began:.0f} s")
 
 
