@@ -439,9 +439,9 @@ def verify(
 ) -> Verification:
     """Compare a receipt with an adapter's bytes and with the configuration at hand.
 
-    ``files`` are the folder's hashes where the caller has just taken them. ``trusted`` None accepts an unsigned receipt,
-    and says so in the notes. ``settings`` and ``tests`` None leave the configuration unchecked, for a place that has no
-    cases: the notes say so as well.
+    ``files`` are the folder's hashes where the caller has just taken them. ``trusted`` None accepts an unsigned
+    receipt, and says so in the notes. ``settings`` and ``tests`` None leave the configuration unchecked, for a place
+    that has no cases: the notes say so as well.
 
     Raises:
         SetupError: there is no adapter to look at.

@@ -45,7 +45,7 @@ def is_instant(value: object) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one object per loaded tool: equality by identity makes it a key
 class Tool:
     """One tool: ``parameters`` is a JSON Schema of type object, ``schema`` its canonical JSON text."""
 
@@ -70,7 +70,7 @@ class Toolset:
 
     def docs(self) -> str:
         """The tool docs of the prompt: one line per tool, in file order, without a newline at the end."""
-        return "\n".join(_doc_line(tool) for tool in self.tools.values())
+        return _docs(tuple(self.tools.values()))
 
     def schema_errors(self, tool: str, params: Mapping[str, Any]) -> list[str]:
         """Why ``params`` are not a valid call of ``tool``; empty when they are. An unknown tool is one error."""
@@ -126,6 +126,12 @@ def _validator(schema: str) -> Draft202012Validator:
             f"A tool's parameters are not JSON Schema: {error.message}. Mend them in the toolset file."
         ) from None
     return Draft202012Validator(json.loads(schema), format_checker=formats)
+
+
+@cache
+def _docs(tools: tuple[Tool, ...]) -> str:
+    # Every prompt of a run asks for the docs.
+    return "\n".join(_doc_line(tool) for tool in tools)
 
 
 def _doc_line(tool: Tool) -> str:
