@@ -48,18 +48,6 @@ def train_tokenizer(texts: Iterator[str], vocabulary: int = VOCABULARY) -> Token
     return tokenizer
 
 
-def forget_tokens(tokenizer: Tokenizer, unseen: frozenset[str]) -> Tokenizer:
-    """The same tokenizer without the merges that make or use ``unseen`` tokens (in their byte-level spelling).
-
-    A token that the base never read has an untrained row in the tied head: no adapter can make the model say it. Without its
-    merge the same text is read and written as smaller tokens, which were trained. Ids stay as they are.
-    """
-    raw = json.loads(tokenizer.to_str())
-    merges = raw["model"]["merges"]
-    raw["model"]["merges"] = [[a, b] for a, b in merges if not {a, b, a + b} & unseen]
-    return Tokenizer.from_str(json.dumps(raw))
-
-
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, chat_template: str) -> None:
     """Write tokenizer.json, tokenizer_config.json and the chat template."""
     folder.mkdir(parents=True, exist_ok=True)
