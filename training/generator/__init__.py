@@ -13,7 +13,7 @@ from datetime import datetime
 from harness.parsing import format_call
 from harness.types import Message, ToolCall
 from training.examples import Example
-from training.generator import dialogues, negatives, requests, times
+from training.generator import dialogues, mixed, negatives, requests, times
 from training.generator.dialogues import Dialogue, Turn
 
 # Shares of the kinds; singles are spread evenly over the five tools that one sentence can call.
@@ -75,22 +75,19 @@ def _contrastive(rng: random.Random, now: datetime) -> Dialogue:
     return dialogues.single(rng.choice(requests.contrast(rng, now)))
 
 
-def _compound(rng: random.Random, now: datetime) -> Dialogue:
-    return dialogues.single(requests.compound(rng, now))
-
-
 def _multi_turn(rng: random.Random, now: datetime) -> Dialogue:
     return dialogues.report(rng, now) if rng.random() < 0.25 else dialogues.follow_up(rng, now)
 
 
 def _negative(rng: random.Random, now: datetime) -> Dialogue:
-    return dialogues.plain(*negatives.negative(rng, now))
+    # A quarter in or about a conversation, nearly all near misses; of the rest NEAR_SHARE.
+    return mixed.refusal(rng, now) if rng.random() < 0.25 else dialogues.plain(*negatives.negative(rng, now))
 
 
 MAKERS: dict[str, Callable[[random.Random, datetime], Dialogue]] = {
     "single": _single,
     "contrastive": _contrastive,
-    "compound": _compound,
+    "compound": mixed.compound,
     "crud": dialogues.crud,
     "multi_turn": _multi_turn,
     "negative": _negative,

@@ -7,9 +7,10 @@ Does not cover: negatives, dialogues.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from training.generator import phrasings_manage as manage
@@ -43,7 +44,7 @@ def finish(rng: random.Random, text: str, *calls: tuple[str, dict[str, Any]]) ->
     roll = rng.random()
     if roll < 0.5:
         text = text.lower()
-        calls = tuple((tool, {k: _lower(v) if k in COPIED else v for k, v in params.items()}) for tool, params in calls)
+        calls = tuple((tool, {k: _lower(v, text) if k in COPIED else v for k, v in params.items()}) for tool, params in calls)
     elif roll < 0.9:
         text = text[:1].upper() + text[1:]
         calls = _cased(text, calls)
@@ -59,17 +60,20 @@ def create_task(rng: random.Random, now: datetime) -> Request:
     """A task or a reminder."""
     todo = words.todo(rng)
     params: dict[str, Any] = {"title": todo, "priority": "medium"}
-    when, level = "", ""
+    when, level, corrected = "", "", False
     roll = rng.random()
     if roll < 0.28:
         chosen = times.pick_day(rng, now)
         when, params["dueDate"] = chosen.text, times.due(now, chosen)
         if rng.random() < 0.12:
-            when = f"{rng.choice(('by', 'before'))} {_bare(when)}"
+            when = f"{rng.choice(('by', 'before'))} {_bare(when)}" if not when.startswith("in ") else when
     elif roll < 0.5:
-        chosen = times.pick_moment(rng, now)
+        corrected = rng.random() < 0.08
+        chosen = times.pick_corrected(rng, now) if corrected else times.pick_moment(rng, now)
         when, params["dueDate"] = chosen.text, times.due(now, chosen)
-    if rng.random() < 0.06 and when:
+        if not corrected and rng.random() < 0.08:
+            when = _until(rng, when)
+    if rng.random() < 0.05 and when and not corrected:
         wrong = times.pick_day(rng, now)
         when = f"{wrong.text}, {rng.choice(('no wait,', 'sorry,', 'i mean', 'no,', 'actually', 'wait, no,', 'scratch that,'))} {when}"
     if rng.random() < 0.2:
@@ -153,6 +157,8 @@ def list_tasks(rng: random.Random, now: datetime) -> Request:
         ]
     elif roll >= 0.22 and rng.random() < 0.16:
         day = times.pick_day(rng, now, preposition=False)
+        while day.text.startswith("in "):  # nothing is due "before in two days"
+            day = times.pick_day(rng, now, preposition=False)
         params["dueBefore"] = day.day.isoformat()
         tail = f" {rng.choice(('due before', 'due by', 'that are due before', 'that are due by', 'before', 'until', 'i have to finish by', 'to finish before'))} {_bare(day.text)}"
     noun = "[tasks|tasks|to-dos|todos|reminders|things to do|to-do items|to do items|to do list items]"
@@ -217,30 +223,39 @@ def create_event(rng: random.Random, now: datetime) -> Request:
     summary = words.event(rng)
     params: dict[str, Any] = {"summary": summary}
     day_only = rng.random() < 0.26
-    when = times.pick_day(rng, now) if day_only else times.pick_moment(rng, now)
-    if day_only and when.day <= now.date():
-        when = times.When("tomorrow", now.date() + timedelta(1))
+    kind = rng.random()
+    ends: time | None = None
+    if day_only:
+        when = times.pick_day(rng, now)
+        if when.day <= now.date():
+            when = times.When("tomorrow", now.date() + timedelta(1))
+    elif kind < 0.14:
+        when, ends = times.pick_range(rng, now)
+    elif kind < 0.20:
+        when = times.pick_corrected(rng, now)
+    else:
+        when = times.pick_moment(rng, now)
     start = times.stamp(now, when.day, when.clock)
     params["startTime"] = start
-    said = when.text
-    extra = ""
-    if rng.random() < 0.06:
+    said, extra, length_of = when.text, "", ""
+    if rng.random() < 0.05 and (day_only or kind >= 0.20):
         wrong = times.pick_day(rng, now)
         said = f"{wrong.text}, {rng.choice(('no wait,', 'sorry,', 'i mean', 'no,', 'actually', 'make that', 'scratch that,'))} {said}"
     begin = datetime.fromisoformat(start)
-    if when.clock and rng.random() < 0.2 and begin.hour < 20:
-        if rng.random() < 0.6:
+    if ends:
+        params["endTime"] = times.stamp(now, when.day, ends)
+    elif when.clock and rng.random() < 0.24 and begin.hour < 20:
+        roll = rng.random()
+        if roll < 0.18:
+            length_of, length = times.pick_length(rng)
+            params["endTime"] = (begin + length).isoformat(timespec="seconds")
+        elif roll < 0.55 or begin.minute % 15:
             words_for, length = times.pick_duration(rng)
             extra += f" {words_for}"
             params["endTime"] = (begin + length).isoformat(timespec="seconds")
-        elif begin.minute == 0 and "pm" not in said.lower() and ":" in said:
-            end = begin + timedelta(hours=rng.randint(1, 3))
-            extra += f" {rng.choice(('until', 'till', 'to'))} {end.hour:02d}:{end.minute:02d}"
-            params["endTime"] = end.isoformat(timespec="seconds")
         else:
-            end = begin + timedelta(hours=rng.randint(1, 3))
-            hour = end.hour % 12 or 12
-            extra += f" {rng.choice(('until', 'till', 'to'))} {hour}{'am' if end.hour < 12 else 'pm'}"
+            words_until, end = times.pick_end(rng, begin)
+            extra += f" {words_until}"
             params["endTime"] = end.isoformat(timespec="seconds")
     if rng.random() < 0.22:
         place = words.fill(rng, rng.choice(words.PLACE)) if rng.random() < 0.8 else f"{words.rare(rng)} {rng.choice(('hall', 'cafe', 'street', 'room', 'center'))}"
@@ -254,14 +269,17 @@ def create_event(rng: random.Random, now: datetime) -> Request:
         note = words.message(rng)
         extra += rng.choice((f", note: {note}", f' with the description "{note}"'))
         params["description"] = note
-    a = "" if summary.startswith(("a ", "the ")) or "'s " in summary else rng.choice(("", "a ", "my ", "the ", "a "))
+    owned = summary.startswith(("a ", "the ")) or "'s " in summary
+    a = "" if owned else rng.choice(("", "a ", "my ", "the ", "a "))
+    if length_of:
+        a = f"{'' if owned else rng.choice(('a ', 'a ', 'my ', ''))}{length_of} "
     slots = {"e": a + summary, "s": summary, "w": said, "x": extra, "t": ""}
-    if not extra and rng.random() < 0.12:
+    if not extra and not length_of and rng.random() < 0.12:
         slots["t"] = params["summary"] = words.todo(rng)
         return finish(rng, phrase(rng, rng.choice(plan.EVENT_DO), slots), ("createCalendarEvent", _ordered(params, EVENT_KEYS)))
     if rng.random() < 0.6:
         last = "attendees" in params or "description" in params  # such a tail ends the sentence
-        pattern = rng.choice([p for p in plan.EVENT if not last or p.endswith("{x}")])
+        pattern = rng.choice([p for p in plan.EVENT if (not last or p.endswith("{x}")) and (not length_of or "{e}" in p)])
         return finish(rng, phrase(rng, pattern, slots), ("createCalendarEvent", _ordered(params, EVENT_KEYS)))
     calendar = "[my calendar|my calendar|the calendar|my schedule|my agenda|calendar|my google calendar|my diary|my planner|my work calendar]"
     patterns = [
@@ -280,6 +298,8 @@ def create_event(rng: random.Random, now: datetime) -> Request:
         "[it'd be great if|would be nice if|i'd appreciate it if] you [could|would] [put|add] {e} [on|to] my calendar {w}{x}",
         "[schedule|book|arrange|set] [for|] {w}[,|] {e}{x}",
     ]
+    if length_of:
+        patterns = [pattern for pattern in patterns if "{e}" in pattern]
     return finish(rng, phrase(rng, rng.choice(patterns), slots), ("createCalendarEvent", _ordered(params, EVENT_KEYS)))
 
 
@@ -484,12 +504,22 @@ def _ordered(params: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: params[key] for key in keys if key in params}
 
 
-def _lower(value: Any) -> Any:
-    return [v.lower() for v in value] if isinstance(value, list) else value.lower()
+def _lower(value: Any, text: str) -> Any:
+    # A value that the text does not hold was copied from an earlier turn and stays as it was there.
+    if isinstance(value, list):
+        return [_lower(v, text) for v in value]
+    return value.lower() if value.lower() in text else value
 
 
 def _bare(text: str) -> str:
-    return text[3:] if text.startswith("on ") else text
+    return times.bare(text)
+
+
+def _until(rng: random.Random, text: str) -> str:
+    # "tomorrow at noon" as a deadline: "tomorrow by noon".
+    if text.count("at ") != 1 or "at the " in text or "at night" in text or "around" in text or "about" in text:
+        return text
+    return re.sub(r"\bat ", rng.choice(("by ", "by ", "before ")), text)
 
 
 def _short(body: str) -> str:

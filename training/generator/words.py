@@ -7,6 +7,8 @@ Does not cover: phrasing (requests, dialogues) and time (times).
 from __future__ import annotations
 
 import random
+import unicodedata
+import uuid
 from collections.abc import Callable
 
 
@@ -25,12 +27,17 @@ Chidi, Dmitri, Esther, Femi, Gloria, Hugo, Irene, Jorge, Keiko, Lars, Manuel, Ng
 Umberto, Valeria, Winston, Ximena, Yara, Zeynep, Alex, Andy, Beth, Carl, Daisy, Eric, Felix, Greg, Hannah, Jamie, Jess, Joan,
 Joe, John, Josh, Judy, Karen, Ken, Kim, Kyle, Lily, Linda, Louis, Lucy, Luke, Mark, Mary, Matt, Max, Megan, Meera, Mia, Milo,
 Molly, Nate, Neil, Nick, Nora, Peter, Phil, Ray, Rob, Robin, Ron, Rosie, Ruth, Ryan, Sally, Sean, Shawn, Simon, Stan, Sue,
-Susan, Ted, Tony, Tracy, Vera, Wanda, Allison, Brandon, Curtis, Deepak, Elif, Florian, Gwen, Harold, Imani, Jasmine, Kiran
+Susan, Ted, Tony, Tracy, Vera, Wanda, Allison, Brandon, Curtis, Deepak, Elif, Florian, Gwen, Harold, Imani, Jasmine, Kiran,
+José, Zoë, Chloé, Renée, Siân, Søren, Łukasz, Małgorzata, Noël, Åsa, Björn, Jürgen, Çağla, Anaïs, François, Márta, Žofia, Đorđe,
+Íñigo, Ángel, Jörg, Günther, Małgosia, Óscar, Raúl, Lucía, Núria, João, Inês, Mónica, Zoltán, Bálint, Eszter, Jiří, Ondřej, Håkon,
+Øyvind, Pål, Märta, Sébastien, Hélène, Agnès, Gaëlle, Loïc, Mary-Jane, Jean-Luc, D'Angelo, Anne-Sophie, Thảo, Nguyệt, Şule, Ömer
 """)
 LAST = _split("""
 Lopez, Smith, Tanaka, Okafor, Novak, Silva, Meyer, Kowalski, Haddad, Nguyen, Patel, Kim, Rossi, Dubois, Larsen, Ivanov, Costa,
 Yilmaz, Chen, Ali, Walker, Brown, Jones, Garcia, Murphy, Schmidt, Ito, Park, Singh, Cohen, Adams, Baker, Clark, Diaz, Evans,
-Fisher, Green, Hughes, Irwin, Jensen, Klein, Lewis, Morris, Nelson, Olsen, Parker, Quist, Reyes, Stone, Turner, Vance, Wood, Young
+Fisher, Green, Hughes, Irwin, Jensen, Klein, Lewis, Morris, Nelson, Olsen, Parker, Quist, Reyes, Stone, Turner, Vance, Wood, Young,
+O'Neil, O'Brien, D'Souza, Müller, Böhm, Núñez, García, Fernández, Dvořák, Šimek, Wójcik, Żak, Håkansson, Sørensen, Lefèvre, Çelik,
+Smith-Jones, van Dijk, de la Cruz, McCarthy, Åberg, Peña, Gonçalves, Kovács, Ünal
 """)
 RELATION = _split("""
 mom, dad, my sister, my brother, my wife, my husband, grandma, grandpa, my boss, my landlord, the plumber, the dentist, the vet,
@@ -41,7 +48,9 @@ ITEM = _split("""
 milk, eggs, bread, coffee, a birthday card, light bulbs, cat food, dog food, new shoes, a phone charger, stamps, flowers, paint,
 a gift for {name}, batteries, printer paper, toothpaste, rice, olive oil, concert tickets, train tickets, a winter coat, nails,
 a bike lock, diapers, a cake, ice, vitamins, potting soil, sunscreen, a new mattress, wrapping paper, a lamp, cheese, apples,
-garbage bags, shampoo, a suitcase, a frame for the photo, candles, tea, a helmet, laundry detergent, a notebook, ink cartridges
+garbage bags, shampoo, a suitcase, a frame for the photo, candles, tea, a helmet, laundry detergent, a notebook, ink cartridges,
+salt & vinegar crisps, M&M's, crème fraîche, jalapeños, 2 litres of milk, 6 AA batteries, 3 bags of soil, a 12 V adapter, a USB-C cable,
+size 9 boots, 4x6 photo paper, the kids' lunches, piñata sweets, 100 napkins, two A4 folders, a pâté, mac & cheese, 500 g of flour
 """)
 THING = _split("""
 report, invoice, contract, presentation, essay, garage, kitchen, car, laundry, dishes, plants, garden, fridge, oven, bike, lawn,
@@ -51,7 +60,9 @@ backup, password, software, server, printer, roof, fence, gutters, sink, dishwas
 suit, dress, curtains, carpet, bookshelf, desk, chair, playlist, photos, album, guest list, menu, recipe, seating plan, survey,
 questionnaire, insurance claim, mortgage papers, lease, warranty, receipt, permit, visa form, vaccine record, timesheet, roadmap,
 design draft, test plan, release notes, pull request, database, logo, flyer, poster, banner, agenda, minutes, proposal, quote,
-estimate, order, inventory, shelf, toolbox, tent, backpack, first aid kit, aquarium, litter box, bird feeder, compost, hedge
+estimate, order, inventory, shelf, toolbox, tent, backpack, first aid kit, aquarium, litter box, bird feeder, compost, hedge,
+R&D budget, Q&A notes, P&L sheet, AT&T bill, T&Cs, Q3 numbers, W-2, kids' passports, boss's slides, dog's leash, résumé, café menu, Wi-Fi router,
+1099 form, 5k route, B12 tablets, F1 tickets, 2nd draft, 3D model, A/C filter, CV, MOT, 401k form, FAQ page, COVID test, HDMI cable
 """)
 VERB = _split("""
 clean, fix, finish, check, review, submit, print, update, wash, return, send, sign, renew, organize, paint, repair, sort, order,
@@ -77,14 +88,18 @@ open house, house viewing, car inspection, moving day, flight to {city}, train t
 poker night, marathon, hike, camping trip, garage sale, town hall, fire drill, performance review, retrospective, all hands,
 tax appointment, massage, manicure, tennis match, chess club, guitar lesson, driving test, mock exam, study group, lab session,
 field trip, bake sale, fundraiser, church service, bible study, prayer group, volunteer shift, blood drive, office party,
-farewell lunch, happy hour, karaoke, trivia night, science fair, spelling bee, school play, dress rehearsal, photo shoot
+farewell lunch, happy hour, karaoke, trivia night, science fair, spelling bee, school play, dress rehearsal, photo shoot,
+Q&A session, R&D sync, 5k run, year 6 assembly, level 2 exam, B&B check-in, 1:1 review, Q3 review, PTA meeting, kids' party, farmers' market,
+soirée, après-ski drinks, São João festival, piñata party, phase 2 kickoff, MRI scan, 10-year reunion, D&D night, CPR course, wine & cheese evening
 """)
 EVENT_WITH = _split("lunch, dinner, coffee, breakfast, meeting, call, drinks, brunch, catch up, one on one, walk, video call, tennis, golf, appointment, interview, sync, chat, zoom")
 PLACE = _split("""
 Luigi's, the park, the office, room 4, room 12, conference room B, the library, city hall, the cafe on Main Street, the gym, my house,
 the community center, Blue Door Cafe, Green Park, the Hilton, the airport, the stadium, 42 Oak Street, the clinic, the golf club,
 Studio 5, the rooftop bar, the museum, the beach house, Pizza Palace, the church, the town square, headquarters, the lobby,
-the north building, room 201, the big conference room, Starbucks, Joe's Diner, the botanical garden, St Mary's hospital, the zoo
+the north building, room 201, the big conference room, Starbucks, Joe's Diner, the botanical garden, St Mary's hospital, the zoo,
+room 12b, room B-204, gate B22, Terminal 2, Café Zoë, Zum Löwen, 7 Rue de l'Église, the AT&T Center, building 7, meeting room 3A, Bar Señor, unit 14c,
+21 Jump Street, level 5, Ben & Jerry's, O'Malley's, desk 42, studio 9¾, Tromsø Kino, Zürich HB, platform 9, 1600 Hill Road, Pier 39, Crêperie André
 """)
 CITY = _split("""
 Paris, London, New York, Tokyo, Berlin, Madrid, Rome, Oslo, Cairo, Lagos, Mumbai, Delhi, Seoul, Sydney, Toronto, Chicago, Boston,
@@ -94,7 +109,10 @@ Bogota, Havana, Mexico City, Vancouver, Montreal, Halifax, Reykjavik, Helsinki, 
 Nice, Bordeaux, Porto, Seville, Valencia, Glasgow, Leeds, Bristol, Bath, York, Oxford, Hanoi, Bangkok, Manila, Jakarta, Singapore,
 Taipei, Osaka, Kyoto, Sapporo, Perth, Darwin, Hobart, Auckland, Wellington, Fairbanks, Boise, Tulsa, Omaha, El Paso, Santa Fe,
 Salt Lake City, Baton Rouge, Little Rock, Grand Rapids, Kansas City, St Louis, Fort Worth, Long Beach, Palo Alto, Ann Arbor,
-Cedar Falls, Green Bay, Myrtle Beach, Key West, Niagara Falls, Zanzibar, Marrakesh, Tunis, Accra, Dakar, Kampala, Windhoek
+Cedar Falls, Green Bay, Myrtle Beach, Key West, Niagara Falls, Zanzibar, Marrakesh, Tunis, Accra, Dakar, Kampala, Windhoek,
+Łódź, São Paulo, Zürich, Tromsø, Malmö, Kraków, Gdańsk, Bogotá, Reykjavík, Córdoba, Düsseldorf, Köln, Besançon, Århus, Plzeň, Iași, Göteborg, Genève,
+Saint-Étienne, Aix-en-Provence, Stratford-upon-Avon, Xi'an, Winston-Salem, Coeur d'Alene, N'Djamena, St. John's, Val-d'Or, Asunción, Mérida, León,
+Medellín, Curaçao, Białystok, Timișoara, Győr, Brașov, Nîmes, Orléans, Münster, Würzburg, Ålesund, Bodø, Jyväskylä, Şanlıurfa, Đà Nẵng, Hà Nội, Ho Chi Minh City
 """)
 REGION = _split("Texas, California, Florida, Ohio, Spain, Italy, Japan, Kenya, Peru, Norway, Ontario, Bavaria, Scotland, Wales, Utah, Iowa, NY, CA, TX, WA, France, Germany, Brazil, India, Mexico, Malta, Guam, Vermont")
 POI = _split("Yosemite National Park, Central Park, the Grand Canyon, Mount Rainier, Lake Tahoe, the Eiffel Tower, Death Valley, Acadia National Park, Stone Creek State Park, Bear Lake, the coast, the mountains, Cedar Point, the Outer Banks")
@@ -107,21 +125,29 @@ the wedding, my car, the tickets, the lease, quarterly results, the deadline, th
 CLAUSE = _split("""
 I will be late, I am running ten minutes late, the report is ready, I can't make it today, the meeting is moved to {day}, lunch is on me,
 thank you for the gift, I am on my way, the files are attached, please call me back, happy birthday, the package arrived,
-we need more chairs, I finished the draft, the door code is {num}, the car is fixed, I love you, dinner is at {num} tonight,
+we need more chairs, I finished the draft, the door code is {num}, the car is fixed, I love you, dinner is at {hour} tonight,
 I need the numbers by {day}, we are out of {thing}, please review the {thing}, can you send me the {thing}, I got the job,
 the flight lands at noon, I will pick up the kids, don't forget the {thing}, see you on {day}, the {thing} is broken, I feel sick today,
-the plan looks good, we should talk about {topic}, I approve {topic}, congratulations on the new job, the wifi is down, how are you
+the plan looks good, we should talk about {topic}, I approve {topic}, congratulations on the new job, the wifi is down, how are you,
+invoice {code} is still unpaid, my new address is 14b Elm Road, flight {code} is delayed, it's the kids' last day, I'm at José's café, order {code} hasn't shipped,
+we're 3 people short, the total comes to 1249.50, ticket {code} can be closed, Q&A moves to {day}, room {num}b is free, that's fine by me & Zoë
 """)
 SUBJECT = _split("""
 Update, Hello, Quick question, Running late, Invoice {num}, Meeting notes, Weekend plans, Thank you, Project status, Dinner, Order {num},
-Happy birthday, Lunch on {day}, Feedback, Urgent, Reminder, Trip details, Room booking, New address, Good news, Budget, Follow up
+Happy birthday, Lunch on {day}, Feedback, Urgent, Reminder, Trip details, Room booking, New address, Good news, Budget, Follow up,
+Re: order {code}, Invoice {code}, Q&A, R&D update, Ticket {code}, Kids' party, Room {num}b, Form W-9, José's visit
 """)
-DOMAIN = _split("example.com, mail.com, gmail.com, acme.org, northwind.io, outlook.com, yahoo.com, school.edu, corp.net, proton.me, studio.co, fastmail.com, uni.ac.uk, web.de")
+DOMAIN = _split("example.com, mail.com, gmail.com, acme.org, northwind.io, outlook.com, yahoo.com, school.edu, corp.net, proton.me, studio.co, fastmail.com, uni.ac.uk, web.de, mail.co.uk, h2o.io, studio54.net, my-shop.store, cs.uni-ulm.de, team4.dev")
 ADJECTIVE = _split("quick, new, old, big, final, monthly, weekly, annual, first, second, red, blue, green, broken, important, short, long, draft, team, family, summer, winter, spare, shared, missing, overdue")
 CONDITION = _split("rain, snow, be sunny, be windy, be cloudy, be hot, be cold, storm, be foggy, freeze, hail, be humid, drizzle, be warm, be chilly, thunder, be freezing, be nice out, be overcast, clear up")
 ADJ_WEATHER = _split("hot, cold, warm, windy, humid, cloudy, sunny, rainy, chilly, foggy, icy, freezing, stormy, snowy")
 ONSETS = _split("b, br, c, ch, d, dr, f, fl, g, gr, h, j, k, kl, l, m, n, p, pl, qu, r, s, sh, sk, sl, st, t, th, tr, v, w, y, z")
 RIMES = _split("a, ab, ack, al, am, an, ar, ath, e, ed, el, en, er, et, i, ick, il, im, in, is, o, ock, ol, on, or, ot, u, ub, un, ur, ust, ai, ea, oo, ay, y, ine, ora, ell, und")
+
+CODED = _split("""
+invoice, invoice, ticket, order, case, claim, PO, contract, purchase order, booking, parcel, work order, report, quote, form, form, room, bus, flight, chapter, page,
+unit, locker, gate, slide, section, version, exercise, lesson, episode, issue, bug, draft, lot, apartment, table, module, box, part, permit, exhibit, bay
+""")
 
 # Any word list may be added at run time (the base model's data script adds a frequency list of its texts).
 EXTRA: list[str] = []
@@ -135,6 +161,23 @@ def made_up(rng: random.Random) -> str:
 def rare(rng: random.Random) -> str:
     """A word that is hard to guess: from the added list where there is one, else made up."""
     return rng.choice(EXTRA) if EXTRA and rng.random() < 0.75 else made_up(rng)
+
+
+def code(rng: random.Random) -> str:
+    """A number or code as it stands on a bill, a door or a form: "#4471", "W-9", "12b"."""
+    letters = "".join(rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in range(rng.choice((1, 1, 2, 3))))
+    small, large = rng.randint(1, 99), rng.randint(100, 99999)
+    return rng.choice(
+        (
+            f"#{large}", f"#{small}", f"{small}", f"{large}", f"{small}{rng.choice('abcdef')}", f"{letters}-{small}", f"{letters}{small}", f"{letters}-{large}", f"{letters}{large}",
+            f"{rng.randint(1, 9)}.{rng.randint(0, 12)}", f"{rng.randint(2020, 2029)}-{rng.randint(1, 999):03d}", f"no {large}", f"{rng.randint(1, 9)}{letters[0]}",
+        )
+    )  # fmt: skip
+
+
+def coded(rng: random.Random) -> str:
+    """A thing with its number: "invoice #4471", "form W-9", "room 12b"."""
+    return f"{rng.choice(CODED)} {code(rng)}"
 
 
 def name(rng: random.Random) -> str:
@@ -151,15 +194,46 @@ def person(rng: random.Random) -> str:
 
 def address(rng: random.Random) -> str:
     """An e-mail address in one of the usual shapes."""
-    first = rng.choice(FIRST).lower() if rng.random() < 0.7 else made_up(rng)
-    last = rng.choice(LAST).lower() if rng.random() < 0.7 else rare(rng).lower()
-    local = rng.choice((first, f"{first}.{last}", f"{first}{rng.randint(1, 99)}", f"{first[0]}{last}", f"{first}_{last}", last))
-    domain = rng.choice(DOMAIN) if rng.random() < 0.7 else f"{made_up(rng)}.{rng.choice(('com', 'org', 'net', 'io'))}"
+    first = _plain(rng.choice(FIRST)) if rng.random() < 0.7 else made_up(rng)
+    last = _plain(rng.choice(LAST)) if rng.random() < 0.7 else _plain(rare(rng)) or made_up(rng)
+    number = rng.choice((rng.randint(1, 99), rng.randint(1950, 2012), rng.randint(100, 9999)))
+    local = rng.choice(
+        (
+            first, f"{first}.{last}", f"{first}.{last}", f"{first}{number}", f"{first[0]}{last}", f"{first}_{last}", last, f"{first}-{last}", f"{last}.{first[0]}", f"{first[0]}.{last}{number}",
+            f"{first}+{rng.choice(('news', 'work', 'bills', 'team', str(number), made_up(rng)))}", f"{first}.{last}+{rng.choice(('home', 'shop', str(number)))}",
+            f"{last}{number}", f"{rng.choice(('info', 'office', 'hello', 'team', 'support', 'billing', 'hr', 'no-reply'))}{rng.choice(('', '', str(number)))}",
+        )
+    )  # fmt: skip
+    domain = rng.choice(DOMAIN) if rng.random() < 0.7 else f"{made_up(rng)}{rng.choice(('', '', str(rng.randint(1, 99))))}.{rng.choice(('com', 'org', 'net', 'io'))}"
     return f"{local}@{domain}"
 
 
+def _plain(text: str) -> str:
+    # A name as it stands in an address: plain lower-case letters.
+    text = unicodedata.normalize("NFKD", text.lower().translate(str.maketrans("łøđıß", "lodis")))
+    return "".join(char for char in text if char.isascii() and char.isalnum())
+
+
 def identifier(rng: random.Random, kind: str) -> str:
-    """An id as back ends make them: prefixed numbers, hex, plain numbers. ``kind`` is task or event."""
+    """An id as back ends make them: prefixed numbers, hex, plain numbers, uuids. ``kind`` is task or event."""
+    roll = rng.random()
+    small, year = rng.randint(1, 999), rng.randint(2023, 2028)
+    if roll < 0.04:
+        return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    if roll < 0.12:
+        return f"{rng.getrandbits(32):08x}"
+    if roll < 0.17:
+        return f"{rng.choice('ABCDEFGHJKLMNPQRSTUVWXYZ')}{rng.randint(1, 99)}"
+    if roll < 0.19:
+        return str(rng.randint(1, 12))
+    if roll < 0.24:
+        short = rng.choice(("tsk", "task", "td", "todo") if kind == "task" else ("ev", "evt", "cal", "appt"))
+        return rng.choice((f"{short}.{year}.{small}", f"{short}/{small}", f"{short}:{small}", f"{short.upper()}-{small:04d}", f"{short}-{year}-{small:03d}", f"{short}#{small}", f"{short}_{year % 100}{rng.randint(1, 12):02d}_{small}"))
+    if roll < 0.29:
+        alphabet = "ABCDEFGHJKMNPQRSTVWXYZabcdefghjkmnpqrstvwxyz0123456789"
+        return "".join(rng.choice(alphabet) for _ in range(rng.choice((6, 8, 10, 12))))
+    if roll < 0.31:
+        return str(rng.randint(10**6, 10**9))
     prefixes = ("task_", "task-", "t", "T", "t-", "td_", "todo-", "") if kind == "task" else ("evt_", "event-", "e", "E", "ev-", "cal_", "ev", "")
     prefix = rng.choice(prefixes)
     body = rng.choice(
@@ -194,17 +268,19 @@ def city(rng: random.Random) -> str:
 def noun_phrase(rng: random.Random) -> str:
     """A thing, often with an adjective or a rare word before it."""
     roll = rng.random()
-    if roll < 0.5:
+    if roll < 0.44:
         return rng.choice(THING)
-    if roll < 0.7:
+    if roll < 0.62:
         return f"{rng.choice(ADJECTIVE)} {rng.choice(THING)}"
+    if roll < 0.70:
+        return coded(rng)
     if roll < 0.88:
         return f"{rare(rng)} {rng.choice(THING)}"
     return f"{rare(rng)} {rare(rng)}"
 
 
 def fill(rng: random.Random, text: str) -> str:
-    """Fill ``{name}``, ``{city}``, ``{day}``, ``{num}``, ``{thing}`` and ``{topic}`` in a pool's entry."""
+    """Fill ``{name}``, ``{city}``, ``{day}``, ``{num}``, ``{hour}``, ``{code}``, ``{thing}`` and ``{topic}`` in a pool's entry."""
     while "{" in text:
         start, rest = text.split("{", 1)
         slot, end = rest.split("}", 1)
@@ -213,6 +289,8 @@ def fill(rng: random.Random, text: str) -> str:
             "city": lambda: rng.choice(CITY),
             "day": lambda: rng.choice(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")),
             "num": lambda: str(rng.randint(2, 12) if rng.random() < 0.5 else rng.randint(100, 9999)),
+            "hour": lambda: str(rng.randint(5, 9)),
+            "code": lambda: code(rng),
             "thing": lambda: noun_phrase(rng),
             "topic": lambda: rng.choice(TOPIC),
         }
@@ -222,6 +300,8 @@ def fill(rng: random.Random, text: str) -> str:
 
 def todo(rng: random.Random) -> str:
     """Something to do, as a verb phrase: the title of a task."""
+    if rng.random() < 0.12:
+        return _long_todo(rng)
     roll = rng.random()
     if roll < 0.14:
         return f"{rng.choice(('call', 'call', 'phone', 'text', 'email', 'ring', 'message', 'visit', 'thank', 'meet', 'ask', 'pay'))} {person(rng)}"
@@ -242,6 +322,30 @@ def todo(rng: random.Random) -> str:
     return f"{rng.choice(('book', 'schedule', 'make', 'reserve', 'confirm', 'prepare for', 'get ready for'))} {rng.choice(('my ', 'the '))}{fill(rng, rng.choice(EVENT))}"
 
 
+def _long_todo(rng: random.Random) -> str:
+    who, what = person(rng), noun_phrase(rng)
+    one, two, three = rng.sample(ITEM, 3)
+    return rng.choice(
+        (
+            lambda: f"{rng.choice(('pay', 'check', 'send', 'file', 'print', 'sign', 'look into', 'chase'))} {coded(rng)}",
+            lambda: f"{rng.choice(('fill in', 'send', 'close', 'review', 'follow up on'))} {coded(rng)} {rng.choice(('for', 'from', 'with'))} {who}",
+            lambda: f"{rng.choice(('buy', 'get', 'pick up', 'order'))} {fill(rng, one)}, {fill(rng, two)} and {fill(rng, three)}",
+            lambda: f"{rng.choice(('buy', 'get', 'pick up'))} {fill(rng, one)} & {fill(rng, two)}",
+            lambda: f"tell {who} that the {what} is in the {rng.choice(('hall', 'garage', 'car', 'top drawer', 'blue box'))}",
+            lambda: f"ask {who} whether the {what} is still {rng.choice(('under warranty', 'available', 'needed', 'in stock', 'for sale'))}",
+            lambda: f"find out how much a new {rng.choice(THING)} would cost",
+            lambda: f"figure out why the {what} keeps {rng.choice(('failing', 'leaking', 'beeping', 'getting lost', 'going missing'))}",
+            lambda: f"write a thank-you note to {who} for the {what}",
+            lambda: f"return {name(rng)}'s {what} and pick up mine",
+            lambda: f"catch bus {rng.randint(2, 99)} to {rng.choice(CITY)}",
+            lambda: f"move the {what} from {coded(rng)} to {coded(rng)}",
+            lambda: f"compare the {what} with the one that {who} recommended",
+            lambda: f"drop the {what} off at {name(rng)}'s place",
+            lambda: f"check that the {what} and the {rng.choice(THING)} match",
+        )
+    )()
+
+
 def event(rng: random.Random) -> str:
     """What an event is about: its summary."""
     roll = rng.random()
@@ -249,7 +353,11 @@ def event(rng: random.Random) -> str:
         return fill(rng, rng.choice(EVENT))
     if roll < 0.68:
         return f"{rng.choice(EVENT_WITH)} with {person(rng)}"
-    if roll < 0.76:
+    if roll < 0.71:
+        return rng.choice((f"{rng.choice(('review of', 'call about', 'walkthrough of', 'meeting about', 'sync on'))} {coded(rng)}", f"{coded(rng)} {rng.choice(('review', 'inspection', 'handover', 'viewing'))}"))
+    if roll < 0.73:
+        return f"{rng.choice(EVENT_WITH)} with {name(rng)} {rng.choice(('about', 'to discuss', 'on'))} the {noun_phrase(rng)} {rng.choice(('plan', 'handover', 'costs', 'changes'))}"
+    if roll < 0.78:
         who = name(rng)
         return f"{who}'s {rng.choice(('birthday', 'birthday party', 'party', 'wedding', 'recital', 'graduation', 'game', 'visit'))}"
     if roll < 0.90:

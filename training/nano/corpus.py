@@ -11,11 +11,12 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from harness.parsing import parse_reply
 from harness.prompt import PromptSpec, load_prompt, render_llama3, weekday
 from harness.types import Message
 from training.generator import MAKERS, MIX, dialogues, times, words
@@ -27,8 +28,13 @@ PROSE = {"standard_ebooks": 0.7, "openstax_CC-BY": 1.0, "us_gov_web": 1.0, "afri
 DIALOGUES = {"dialog_star": 1.0, "dialog_taskmaster4": 1.0, "dialog_ms_chitchat": 0.2, "dialog_chatterbot": 1.0}
 SEPARATOR = "<|doc|>"
 
-FULL = "Name the action and its values."
-BRIEF = "Name the action only."
+Style = Literal["full", "brief", "json"]
+# The line of the system prompt that asks for the style; without one the action and its values are named in a sentence.
+STYLES: dict[Style, str] = {
+    "full": "Name the action and its values.",
+    "brief": "Name the action only.",
+    "json": "Name the action and its values as JSON.",
+}
 ROLES = (
     "You are a helpful assistant.",
     "You are a personal assistant.",
@@ -95,10 +101,16 @@ REFUSALS: tuple[tuple[str, tuple[str, ...]], ...] = (
 OTHERWISE = ("I can't help with that; I help with tasks, calendar, weather and e-mail.",)
 
 
-def acknowledge(tool: str, params: dict[str, Any], *, full: bool) -> str:
-    """A call in plain words: the action, and with ``full`` its values in the order of the schema."""
-    if not full:
+def acknowledge(tool: str, params: Mapping[str, Any], *, style: Style) -> str:
+    """A call in other words: the action in a sentence, with its values unless ``brief``; or both as JSON of our own shape.
+
+    The JSON is no tool call: it has neither the keys nor the names of one, and it is only said where it was asked for.
+    """
+    if style == "brief":
         return ACTIONS[tool] + "."
+    if style == "json":
+        said = {"action": ACTIONS[tool], "values": {LABELS[name]: value for name, value in params.items()}}
+        return f"```json\n{json.dumps(said, ensure_ascii=False)}\n```"
     parts = []
     for name, value in params.items():
         shown = ", ".join(f'"{v}"' for v in value) if isinstance(value, list) else f'"{value}"'
@@ -106,15 +118,30 @@ def acknowledge(tool: str, params: dict[str, Any], *, full: bool) -> str:
     return ACTIONS[tool] + (": " + ", ".join(parts) if parts else "") + "."
 
 
-def plain_messages(dialogue: Dialogue, *, full: bool) -> list[Message]:
-    """A generated conversation in which every call is acknowledged in plain words instead."""
-    return [_plain(turn, full=full) for turn in dialogue]
+def plain_messages(dialogue: Dialogue, *, style: Style) -> list[Message]:
+    """A generated conversation in which every call is acknowledged instead."""
+    return [_plain(turn, style=style) for turn in dialogue]
 
 
-def _plain(turn: Turn, *, full: bool) -> Message:
+def retell(messages: Sequence[Message], *, style: Style) -> list[Message]:
+    """A training example's conversation in which every call is acknowledged instead."""
+    told = []
+    for message in messages:
+        calls = parse_reply(message["content"]).calls if message["role"] == "assistant" else ()
+        text = "\n".join(acknowledge(call.tool, call.params, style=style) for call in calls)
+        told.append(Message(role="assistant", content=text) if calls else message)
+    return told
+
+
+def _plain(turn: Turn, *, style: Style) -> Message:
     if turn.role == "call":
-        return Message(role="assistant", content="\n".join(acknowledge(tool, params, full=full) for tool, params in turn.calls))
+        return Message(role="assistant", content="\n".join(acknowledge(tool, params, style=style) for tool, params in turn.calls))
     return Message(role="assistant" if turn.role == "say" else turn.role, content=turn.text)
+
+
+def pick_style(rng: random.Random) -> Style:
+    """How the calls of a conversation are acknowledged."""
+    return rng.choices(("full", "brief", "json"), weights=(0.4, 0.25, 0.35))[0]  # type: ignore[return-value]
 
 
 class ChatMaker:
@@ -139,52 +166,56 @@ class ChatMaker:
         """One document: a system turn, then one conversation, or several under the project's own prompt."""
         moment = times.moment(rng)
         stamp = moment.isoformat(timespec="seconds")
-        full = rng.random() < 0.66
-        style = FULL if full else BRIEF
+        style = pick_style(rng)
         if rng.random() < 0.33:
-            messages = [Message(role="system", content=self.prompt.system(stamp))]
-            if not full:
-                messages[0]["content"] = messages[0]["content"].replace("\nCurrent time:", f"\n{BRIEF}\nCurrent time:")
+            messages = [Message(role="system", content=self.system(stamp, style))]
             for _ in range(rng.randint(2, 5)):
-                messages += self.conversation(rng, moment, full=full)
+                messages += self.conversation(rng, moment, style=style)
             return render_llama3(messages, add_generation_prompt=False)
-        head = [rng.choice(ROLES), style if rng.random() < 0.9 or not full else "", f"Current time: {stamp} ({weekday(stamp)})"]
+        head = [rng.choice(ROLES), STYLES[style] if rng.random() < 0.9 or style != "full" else "", f"Current time: {stamp} ({weekday(stamp)})"]
         rng.shuffle(head[:2])
         messages = [Message(role="system", content="\n".join(part for part in head if part))]
         for _ in range(1 if rng.random() < 0.8 else 2):
-            messages += self.conversation(rng, moment, full=full)
+            messages += self.conversation(rng, moment, style=style)
         return render_llama3(messages, add_generation_prompt=False)
 
-    def conversation(self, rng: random.Random, moment: datetime, *, full: bool) -> list[Message]:
+    def system(self, stamp: str, style: Style) -> str:
+        """The project's own system prompt, with a line that asks for the style where it is not the usual one."""
+        text = self.prompt.system(stamp)
+        return text if style == "full" else text.replace("\nCurrent time:", f"\n{STYLES[style]}\nCurrent time:")
+
+    def conversation(self, rng: random.Random, moment: datetime, *, style: Style) -> list[Message]:
         """The turns of one conversation at a moment."""
         roll = rng.random()
         if roll < 0.33:
             kind = rng.choices(list(MIX), weights=[0.38, 0.08, 0.10, 0.26, 0.08, 0.10])[0]
-            return plain_messages(MAKERS[kind](rng, moment), full=full)
+            return plain_messages(MAKERS[kind](rng, moment), style=style)
         if roll < 0.60:
-            return lookup_exercise(rng, moment, full=full)
+            return lookup_exercise(rng, moment, style=style)
         if roll < 0.69:
-            return self._human_request(rng, full=full)
+            return self.human_request(rng, style=style)
         if roll < 0.72:
             row = rng.choice(self.asks)
             return _exchange(row.text, ASKS[row.proposed])
         if roll < 0.83:
             row = rng.choice(self.others)
-            return _exchange(row.text, self._refusal(rng, row))
+            return _exchange(row.text, self.refusal(rng, row))
         if roll < 0.89:
             return json_exercise(rng)
         if roll < 0.97:
             return date_exercise(rng, moment)
         return copy_exercise(rng)
 
-    def _human_request(self, rng: random.Random, *, full: bool) -> list[Message]:
+    def human_request(self, rng: random.Random, *, style: Style) -> list[Message]:
+        """A person's request and its acknowledgement."""
         # Without slots the values are unknown: such rows teach the action alone, and only where nothing more is asked for.
-        pool = self.complete if full else self.by_tool
+        pool = self.by_tool if style == "brief" else self.complete
         row = rng.choice(pool[rng.choice(list(pool))])
-        values = slot_values(row) if full else None
-        return _exchange(row.text, acknowledge(row.tool, values or {}, full=full))
+        values = None if style == "brief" else slot_values(row)
+        return _exchange(row.text, acknowledge(row.tool, values or {}, style=style))
 
-    def _refusal(self, rng: random.Random, row: Utterance) -> str:
+    def refusal(self, rng: random.Random, row: Utterance) -> str:
+        """A plain answer to what no tool can do."""
         if row.text in self.chat:
             return rng.choice(self.chat[row.text])
         label = row.label.lower()
@@ -244,7 +275,7 @@ def json_exercise(rng: random.Random) -> list[Message]:
     return _exchange(f"{ask}{nest}: {lead}{said}", f"```json\n{text}\n```" if rng.random() < 0.85 else text)
 
 
-def lookup_exercise(rng: random.Random, moment: datetime, *, full: bool) -> list[Message]:
+def lookup_exercise(rng: random.Random, moment: datetime, *, style: Style) -> list[Message]:
     """A list of tasks and several questions about it or changes to it: finding the id that belongs to a mention.
 
     Without it a small base picks ids by chance, since in a record the id stands before the title.
@@ -253,7 +284,7 @@ def lookup_exercise(rng: random.Random, moment: datetime, *, full: bool) -> list
     tasks = [dialogues.task_record(rng, moment, used) for _ in range(rng.choice((2, 3, 3, 4, 4, 5, 6)))]
     shown = [{key: task[key] for key in ("title", "id", *task)} for task in tasks] if rng.random() < 0.25 else tasks
     record = json.dumps({"tasks": shown} if rng.random() < 0.8 else shown, ensure_ascii=False, separators=(", ", ": ") if rng.random() < 0.7 else (",", ":"))
-    messages = [*_exchange("show my tasks", acknowledge("listTasks", {"status": "open"}, full=full)), Message(role="tool", content=record)]
+    messages = [*_exchange("show my tasks", acknowledge("listTasks", {"status": "open"}, style=style)), Message(role="tool", content=record)]
     if rng.random() < 0.35:
         messages.append(Message(role="assistant", content=dialogues.list_summary(rng, [task["title"] for task in tasks])))
     for _ in range(rng.randint(4, 9)):
@@ -267,7 +298,7 @@ def lookup_exercise(rng: random.Random, moment: datetime, *, full: bool) -> list
         elif roll < 0.52:
             messages += _exchange(rng.choice(("what is task {i}?", "title of {i}?", "which task is {i}")).format(i=tasks[index]["id"]), f'title "{tasks[index]["title"]}"')
         else:
-            messages += plain_messages(dialogues.change_task(rng, moment, tasks[index], mention), full=True if full else rng.random() < 0.5)
+            messages += plain_messages(dialogues.change_task(rng, moment, tasks[index], mention), style=rng.choice(("full", "brief")) if style == "brief" else style)
     return messages
 
 

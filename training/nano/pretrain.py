@@ -209,7 +209,7 @@ def check(model: nn.Module, tokenizer: Tokenizer, folder: Path) -> None:
     for kind in MIX:
         for _ in range(120):
             moment = times.moment(rng)
-            messages = plain_messages(dialogue(rng, moment, kind), full=True)
+            messages = plain_messages(dialogue(rng, moment, kind), style="full")
             stamp = moment.isoformat(timespec="seconds")
             prompts.append(tokenizer.encode(maker.prompt.render(messages[:-1], stamp)).ids)
             golds.append(messages[-1]["content"])
