@@ -1,7 +1,7 @@
 """The base's last lesson, on a CPU: what its adapter will have to say, in every token, and still in no tool call.
 
 Covers: going on from a pretrained base with conversations under the project's own system prompt, packed behind one copy
-of it (training.packing), all weights trained, one file of weights and a line per minute as it goes; resumes after a kill.
+of it (training.packing), all weights trained, the weights written and a line said once a minute.
 Does not cover: pretraining itself (training.nano.pretrain), the other files of the folder (training.nano.export).
 
 A token that the base never read cannot be learnt by an adapter, since LoRA leaves the tied head as it is. So this text
