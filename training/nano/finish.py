@@ -21,7 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from training.memory import keep_memory
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+keep_memory()
 
 import torch
 from safetensors.torch import save_file
