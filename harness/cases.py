@@ -466,7 +466,7 @@ def _prove_expected(expected: ExpectedCall, toolset: Toolset) -> list[str]:
 def _value_error(toolset: Toolset, tool: str, name: str, value: Any) -> str:
     """Why a value does not fit one parameter; empty when it does."""
     # The same few values (priorities, units, dates) stand in hundreds of cases.
-    key = (toolset.digest, tool, name, json.dumps(value))
+    key = (toolset.digest, tool, name, value if isinstance(value, str) else (json.dumps(value),))
     if key not in _known_errors:
         schema = toolset.tools[tool].parameters["properties"][name]
         params = {"type": "object", "properties": {name: schema}}
@@ -476,7 +476,7 @@ def _value_error(toolset: Toolset, tool: str, name: str, value: Any) -> str:
     return _known_errors[key]
 
 
-_known_errors: dict[tuple[str, str, str, str], str] = {}
+_known_errors: dict[tuple[str, str, str, str | tuple[str]], str] = {}
 
 
 def _prove_scores(case: Case, toolset: Toolset) -> list[str]:

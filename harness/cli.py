@@ -1,7 +1,8 @@
-"""``python -m harness``: run, report, compare, duplicates, keygen, promote, verify, rollback.
+"""``python -m harness``: run, report, compare, duplicates, plan, attempts, seal, keygen, promote, verify, rollback.
 
 Covers: measuring any file of cases without a verdict, showing a run again, comparing two runs case by case, finding
-training texts that are too close to the cases, promoting an adapter with a receipt and checking one.
+training texts that are too close to the cases, planning sizes, the ledger of attempts, promoting an
+adapter with a receipt and checking one.
 Does not cover: verdicts case by case; ``pytest evals/ --target=NAME`` gives them. Errors are one line on stderr and
 exit status 1. keygen, promote, verify and rollback end with 0 done or verified, 8 refused by the gate, 9 evidence does
 not match, 4 usage.
@@ -24,9 +25,9 @@ from harness.errors import DataError, SetupError, ToolgateError
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
 
+    from harness.comparison import Comparison
     from harness.report import Report
     from harness.runner import Progress, Run
-    from harness.types import Outcome
 
 EVALS = Path("evals")
 STORE = Path(".toolgate")
@@ -109,6 +110,7 @@ def run_command(
     """Ask a target all cases of a file and measure its replies; no verdict."""
     from harness import runner
     from harness.cases import digest_cases
+    from harness.ledger import LEDGER, Ledger, count_suites, read_marks
     from harness.metrics import compute_metrics
     from harness.prompt import load_prompt
     from harness.report import Report, metrics_dict
@@ -126,6 +128,10 @@ def run_command(
         outcomes = runner.run_cases(asked, *asking, on_progress=on_progress)
         seconds = runner.measure_latency(asked, *asking, on_progress=on_progress) if latency else None
         metrics = compute_metrics(outcomes, latencies=seconds, adapter_bytes=lazy.adapter_bytes)
+        marks = read_marks(lazy.spec.adapter, lazy.identity)
+        Ledger(run_store / LEDGER).append(
+            time=_now(), by="run", profile="", opened=False, marks=marks, suites=count_suites(asked)
+        )
         about = {
             "cases": digest_cases(asked),
             "prompt": prompt.digest,
@@ -179,17 +185,88 @@ def compare_command(
     """Compare two runs over the same cases: exact McNemar test and every flip."""
     from harness.runner import read_run
 
-    result = compare_runs(read_run(before), read_run(after))
+    found = compare_runs(read_run(before), read_run(after))
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        typer.echo(json.dumps(found.as_dict(), indent=2))
         return
-    typer.echo(f"{result['cases']} cases in both runs, right before {result['before']}, after {result['after']}")
-    if result["left_out"]:
-        typer.echo(f"{len(result['left_out'])} cases left out: in one run only, or not measured")
-    typer.echo(f"fixed {len(result['fixed'])}, broken {len(result['broken'])}, exact McNemar p = {result['p']:.4g}")
-    for name in ("broken", "fixed"):
-        for flip in result[name]:
-            typer.echo(f"  {name}: {flip['case']}  {flip['before']} -> {flip['after']}")
+    broken = found.broken_by_suite()
+    typer.echo(f"{found.cases} cases in both runs, right before {found.before}, after {found.after}")
+    if found.left_out:
+        typer.echo(f"{len(found.left_out)} cases left out: in one run only, or not measured")
+    typer.echo(f"fixed {len(found.fixed)}, broken {len(found.broken)}, exact McNemar p = {found.p:.4g}")
+    for suite, ids in broken.items():
+        if ids:
+            typer.echo(f"  {suite}: {len(ids)} of {found.suites[suite]} broken")
+    for name, flips in (("broken", found.broken), ("fixed", found.fixed)):
+        for flip in flips:
+            typer.echo(f"  {name}: {flip.case}  {flip.before} -> {flip.after}")
+
+
+@app.command("plan")
+@one_line_errors
+def plan_command(
+    bar: Annotated[float, typer.Option("--bar", help="What is to be proven, e.g. 0.9.")],
+    true: Annotated[float, typer.Option("--true", help="How often the model is really right, e.g. 0.95.")],
+    power: Annotated[float, typer.Option("--power", help="How often such a model shall pass.")] = 0.8,
+    as_json: JsonOption = False,
+) -> None:
+    """Print how many prompts it takes to prove a bar, from exact binomial probabilities.
+
+    A bar is proven when the exact one-sided 95 % bound (Clopper-Pearson) lies above it. With few prompts a good model
+    often fails to prove what it can do, and near the bar no reasonable number is enough: plan before writing cases.
+    """
+    from harness.planning import make_plan, show_plan
+
+    plan = make_plan(bar, true, power)
+    typer.echo(json.dumps(plan.as_dict(), indent=2) if as_json else "\n".join(show_plan(plan)))
+
+
+@app.command("attempts")
+@one_line_errors
+def attempts_command(
+    ledger: Annotated[Path, typer.Option("--ledger", help="The ledger of attempts.")] = STORE / "attempts.jsonl",
+    as_json: JsonOption = False,
+) -> None:
+    """Show who asked which suites when, after checking that no line of the ledger was changed."""
+    from dataclasses import asdict
+
+    from harness.ledger import Ledger, find_lineage
+    from harness.report import show_text
+
+    if not ledger.is_file():
+        raise SetupError(f"No ledger at {ledger}. Promotions and runs of pytest evals/ write one.")
+    attempts = Ledger(ledger).read()
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in attempts], indent=2))
+        return
+    for one in attempts:
+        lineage = find_lineage(attempts, one.marks)[0].number
+        suites = ", ".join(f"{name} {count}" for name, (count, _) in one.suites.items())
+        state = "open" if one.open else "closed"
+        who = f"lineage {lineage}  {one.adapter[8:27]}…"
+        typer.echo(
+            show_text(f"{one.number}  {one.time}  {one.by}  {one.profile or '-'}  {state}  {who}  {suites}", 400)
+        )
+    typer.echo(f"{len(attempts)} attempts; the chain is whole")
+
+
+@app.command("seal")
+@one_line_errors
+def seal_command(
+    cases: Annotated[Path, typer.Argument(help="Case file, or a folder of them.", metavar="CASES")],
+    as_json: JsonOption = False,
+) -> None:
+    """Print the digest of a sealed suite, for [profiles.release.sealed] in gate.toml; no case is shown."""
+    from harness.cases import digest_cases
+
+    found = load_cases(cases)
+    if not found:
+        raise SetupError(f"{cases} holds no cases. Give a file with one case per line.")
+    digest = digest_cases(found)
+    if as_json:
+        typer.echo(json.dumps({"digest": digest, "cases": len(found)}))
+    else:
+        typer.echo(f'digest = "{digest}"\nmin_cases = {len(found)}')
 
 
 @app.command("duplicates")
@@ -256,15 +333,38 @@ def promote_command(
     replies: Annotated[Path | None, typer.Option("--replies", help="Recorded replies (target replay).")] = None,
     base_replies: Annotated[Path | None, typer.Option("--base-replies", help="The base's (target replay).")] = None,
     option: Annotated[list[str] | None, typer.Option("--target-option", help="NAME=VALUE of the target.")] = None,
+    champion_replies: Annotated[
+        Path | None, typer.Option("--champion-replies", help="The champion's recorded replies (target replay).")
+    ] = None,
+    champion_option: Annotated[
+        list[str] | None, typer.Option("--champion-option", help="NAME=VALUE where the champion is asked (a server).")
+    ] = None,
+    champion_base: Annotated[
+        str | None, typer.Option("--champion-base", help="The champion's base, where it is another one.")
+    ] = None,
+    sealed: Annotated[
+        Path | None, typer.Option("--sealed", help="Cases of the sealed suite that gate.toml names by digest.")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option("--ledger", help="Ledger of attempts. Default: attempts.jsonl in the run store.")
+    ] = None,
+    curtail: Annotated[bool, typer.Option("--curtail", hidden=True)] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure an adapter; with an open gate write its receipt and make it champion (candidate, if not for release)."""
+    """Measure an adapter; with an open gate write its receipt and make it champion (candidate, if not for release).
+
+    Once its own bars are cleared, the base and the present champion answer the same cases: flips are listed in both
+    directions, and max_regressions in gate.toml limits what may be lost. Every attempt is written into the ledger.
+    """
     from harness.attestation import load_signer, load_trusted
-    from harness.promotion import load_question, promote
+    from harness.ledger import LEDGER, Ledger
+    from harness.promotion import Rivals, load_question, promote
     from harness.registry import FolderRegistry
     from harness.store import ReplyStore
     from harness.targets import TargetSpec
 
+    if curtail:
+        raise SetupError("A receipt needs every case: --curtail is for pytest evals/, never for promote.")
     if (key is None) != unsigned:
         raise SetupError("Give either --key FILE, or --unsigned for a receipt that production refuses.")
     signer = load_signer(key) if key else None
@@ -272,6 +372,8 @@ def promote_command(
         raise SetupError(f"{key} is not among the trusted keys of {trusted}: nobody there would accept its receipt.")
     named = {"file": replies, "base_file": base_replies}
     options = {name: str(path) for name, path in named.items() if path} | _read_options(option or [])
+    beside = _read_options(champion_option or [], "--champion-option")
+    beside |= {"file": str(champion_replies)} if champion_replies else {}
     place = FolderRegistry(registry)
     place.read()  # a damaged registry is told before hours of measuring
     with _Bar() as on_progress:
@@ -280,10 +382,12 @@ def promote_command(
             load_question(gate, cases, profile),
             place,
             ReplyStore(run_store),
+            ledger=Ledger(ledger or run_store / LEDGER),
             signer=signer,
             who=_who(),
             when=_now(),
             on_progress=on_progress,
+            rivals=Rivals(beside, champion_base, sealed),
         )
     entry = done.state.aliases[done.alias] if done.state else None
     if as_json:
@@ -293,8 +397,12 @@ def promote_command(
             "alias": done.alias,
             "receipt": entry.receipt if entry else None,
             "receipt_file": str(place.receipt_path(entry.receipt)) if entry else None,
+            "verdict": done.report.decision.verdict if done.report.decision else None,
             "reasons": list(done.report.decision.reasons) if done.report.decision else [],
             "notes": list(done.notes),
+            "champion": done.champion.as_dict() if done.champion else None,
+            "base": done.base.as_dict() if done.base else None,
+            "attempts": done.attempts.as_dict() if done.attempts else None,
         }
         typer.echo(json.dumps(body, indent=2))
     else:
@@ -398,38 +506,27 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def compare_runs(before: Run, after: Run) -> dict[str, Any]:
-    """What changed between two runs, as plain values.
+def compare_runs(before: Run, after: Run) -> Comparison:
+    """What changed between two runs.
 
     Raises:
         DataError: the runs share no measured case, or a shared case is not the same question.
     """
-    from harness.metrics import mcnemar_exact
-    from harness.types import Verdict
+    from harness.comparison import compare_outcomes
 
-    old = {o.case_id: o for o in before.outcomes if o.verdict is not Verdict.ERROR}
-    new = {o.case_id: o for o in after.outcomes if o.verdict is not Verdict.ERROR}
-    shared = [case_id for case_id in old if case_id in new]
-    if not shared:
-        raise DataError(f"{before.folder} and {after.folder} share no measured case. Compare runs over the same cases.")
-    questions = _read_questions(before), _read_questions(after)
-    changed = [i for i in shared if questions[0].get(i) != questions[1].get(i)]
+    try:
+        found = compare_outcomes(before.outcomes, after.outcomes)
+    except DataError as error:
+        raise DataError(f"{before.folder} and {after.folder}: {error}") from None
+    old, new = _read_questions(before), _read_questions(after)
+    left_out = set(found.left_out)
+    shared = [one.case_id for one in before.outcomes if one.case_id not in left_out]
+    changed = [case_id for case_id in shared if old.get(case_id) != new.get(case_id)]
     if changed:
         raise DataError(
             f"{len(changed)} cases differ between the runs, the first is {changed[0]}. Run both over the same cases."
         )
-    fixed = [i for i in shared if _right(new[i]) and not _right(old[i])]
-    broken = [i for i in shared if _right(old[i]) and not _right(new[i])]
-    everything = {o.case_id for o in (*before.outcomes, *after.outcomes)}
-    return {
-        "cases": len(shared),
-        "before": sum(_right(old[i]) for i in shared),
-        "after": sum(_right(new[i]) for i in shared),
-        "p": mcnemar_exact(len(broken), len(fixed)),
-        "fixed": [_flip(i, old[i], new[i]) for i in fixed],
-        "broken": [_flip(i, old[i], new[i]) for i in broken],
-        "left_out": sorted(everything - set(shared)),
-    }
+    return found
 
 
 def find_duplicates(files: Sequence[Path], cases: Path, threshold: float = ALIKE) -> list[dict[str, Any]]:
@@ -476,12 +573,12 @@ def _read_user_turns(file: Path) -> list[tuple[int, list[str]]]:
     return found
 
 
-def _read_options(pairs: Sequence[str]) -> dict[str, str]:
+def _read_options(pairs: Sequence[str], name_of: str = "--target-option") -> dict[str, str]:
     options = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not name or not sign:
-            raise SetupError(f"--target-option {pair!r} is no NAME=VALUE. Write e.g. --target-option batch_size=16.")
+            raise SetupError(f"{name_of} {pair!r} is no NAME=VALUE. Write e.g. {name_of} batch_size=16.")
         options[name] = value
     return options
 
@@ -541,17 +638,6 @@ def _read_json(path: Path, **default: Any) -> Any:
 def _read_questions(run: Run) -> dict[str, Any]:
     path = run.folder / "cases.jsonl"
     return {case.id: (case.now, case.messages) for case in load_cases(path)} if path.is_file() else {}
-
-
-def _right(outcome: Outcome) -> bool:
-    return outcome.verdict.value == "right"
-
-
-def _flip(case_id: str, old: Outcome, new: Outcome) -> dict[str, str]:
-    def name(outcome: Outcome) -> str:
-        return outcome.error_type.value if outcome.error_type else outcome.verdict.value
-
-    return {"case": case_id, "suite": new.suite, "before": name(old), "after": name(new), "detail": new.detail}
 
 
 def _print_report(report: Report) -> None:

@@ -1,27 +1,32 @@
 """Decide whether an adapter may reach users: expected ids, outcomes, numbers and bars in, reasons to refuse out.
 
 Covers: profiles and bars from gate.toml, the state of each metric, missing, doubled, foreign and unmeasured cases,
-suites left out, zero denominators, an unmeasured latency, an adapter of unknown size.
-Does not cover: whether the adapter acts at all (liveness), comparing with the champion (runner), signing (attestation).
+suites left out, zero denominators, an unmeasured latency, an adapter of unknown size, how many more prompts would
+decide, and what is lost for certain while cases are still to be asked.
+Does not cover: whether the adapter acts at all (liveness), comparing with the champion (comparison), signing
+(attestation).
 
 The gate fails closed: it is open exactly when there is no reason to refuse, and nothing to check is a reason.
-A rate must be above its bar, latency and size must be under theirs; equal is not enough.
+A rate must be above its bar, latency and size must be under theirs; equal is not enough. A closed gate against which
+nothing speaks but that too little was asked is "not enough evidence": closed all the same, with what would decide.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, SetupError
-from harness.metrics import RATES, Metrics, Quantiles, Rate, compute_metrics
+from harness.metrics import LATENCY_QUANTILE, RATES, Metrics, Quantiles, Rate, compute_metrics, count_rate
+from harness.planning import LIMIT, further_prompts
 from harness.types import Case, Outcome, Verdict
 
 NEGATIVE_PRECISION = "negative_precision"
@@ -33,6 +38,8 @@ KNOWN_METRICS = (*RATE_METRICS, LATENCY, ADAPTER_SIZE)
 MEGABYTE = 1_000_000  # the platform's limit is stated in MB, not MiB
 NAMED = 8  # how many ids a reason spells out
 UNITS = {LATENCY: " s", ADAPTER_SIZE: " MB"}
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+OPEN, CLOSED, NOT_ENOUGH = VERDICTS = ("open", "closed", "not enough evidence")
 
 
 class Require(StrEnum):
@@ -61,10 +68,21 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """A suite that only a promotion opens: the digest of its cases, and rates that it must show on its own."""
+
+    digest: str  # sha256:<hex>, of harness.cases.digest_cases
+    metrics: Mapping[str, Bar]
+    min_cases: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """Which cases are run and what they must show.
 
     ``suites`` maps each suite to its least number of cases; empty means every suite. ``tags``: a case needs all.
+    ``max_regressions`` maps suites to how many cases that the champion gets right a candidate may lose; empty sets no
+    limit.
     """
 
     name: str
@@ -72,6 +90,8 @@ class Profile:
     suites: Mapping[str, int]
     tags: tuple[str, ...] = ()
     min_cases: int = 1
+    max_regressions: Mapping[str, int] = field(default_factory=dict)
+    sealed: Sealed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,7 @@ class MetricRow:
     min_n: int = 1
     reading: str = ""  # which of the two readings of negative_precision
     reason: str = ""  # why this row closes the gate; empty when it does not
+    needed: int | None = None  # how many more counts would decide at the observed rate
 
     @property
     def label(self) -> str:
@@ -131,6 +152,14 @@ class Decision:
     def open(self) -> bool:
         """True exactly when nothing speaks against it."""
         return not self.reasons
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICTS; not enough evidence is closed as well."""
+        if self.open:
+            return OPEN
+        lacking = {row.reason for row in self.rows if row.reason and row.state in (State.TOO_FEW, State.MET)}
+        return NOT_ENOUGH if lacking >= set(self.reasons) else CLOSED
 
 
 def load_gate(path: Path) -> Gate:
@@ -193,6 +222,50 @@ def decide(
     return Decision(profile.name, tuple(reasons), tuple(rows))
 
 
+def find_lost(
+    outcomes: Sequence[Outcome], left: Iterable[Case], profile: Profile, adapter_bytes: int | None = None
+) -> list[str]:
+    """Why the gate stays closed whatever the cases that are ``left`` may still show; empty while it can open.
+
+    Every rate is taken as if each case that may count in it came out right, in the most calls it accepts. Latency and
+    retention are not known before the end and are left out.
+    """
+    failed = [o for o in outcomes if o.verdict is Verdict.ERROR]
+    reasons = [f"no reply: {_name_ids([o.case_id for o in failed])}"] if failed else []
+    found, hopes = compute_metrics(outcomes).rates, _hope(left)
+    best = {name: count_rate(found[name].k + hopes[name], found[name].n + hopes[name]) for name in hopes}
+    metrics = Metrics(rates=best, latency=None, adapter_bytes=adapter_bytes)
+    for name, bar in profile.metrics.items():
+        if name in best or name == NEGATIVE_PRECISION or (name == ADAPTER_SIZE and adapter_bytes is not None):
+            rows = [row for row in _judge_metric(name, bar, metrics) if row.reason]
+            reasons += [_say_lost(row) for row in rows]
+    return reasons
+
+
+def _say_lost(row: MetricRow) -> str:
+    if row.metric == ADAPTER_SIZE:
+        return row.reason
+    bound = "" if row.bound is None or row.require is Require.MET else f" with the bound {row.bound:.4f}"
+    few = f", and min_n is {row.min_n}" if row.n < row.min_n else ""
+    return f"{row.label}: at best {row.k}/{row.n}{bound}, not above the bar {row.bar:g}{few}."
+
+
+def _hope(left: Iterable[Case]) -> dict[str, int]:
+    """By how much k and n of each rate can still grow."""
+    grow: Counter[str] = Counter()
+    for case in left:
+        options = (case.expect, *case.alternatives)
+        grow["tool_selection"] += any(options)
+        grow["disambiguation"] += case.pair is not None
+        grow["disambiguation_pairs"] += case.pair is not None
+        grow["no_tool_recall"] += not all(options)
+        grow["no_tool_precision"] += not all(options)
+        grow["argument_accuracy"] += max(map(len, options))
+        grow["json_validity"] += 1
+        grow["schema_validity"] += 1
+    return {name: grow[name] for name in RATES if name != "general_retention"}
+
+
 def _check_cases(expected_ids: Sequence[str], outcomes: Sequence[Outcome], profile: Profile) -> list[str]:
     """Reasons from what was measured, not from how it came out."""
     expected, found = Counter(expected_ids), Counter(o.case_id for o in outcomes)
@@ -233,7 +306,7 @@ def _judge_metric(name: str, bar: Bar, metrics: Metrics) -> list[MetricRow]:
 def _judge_rate(name: str, bar: Bar, rate: Rate | None, reading: str = "") -> MetricRow:
     k, n, value, lower = (rate.k, rate.n, rate.value, rate.lower) if rate else (0, 0, None, None)
     label = f"{name} ({reading})" if reading else name
-    reason = ""
+    reason, needed = "", None
     if value is None or lower is None:
         state, reason = State.TOO_FEW, f"{label}: nothing to count (0/0), so it says nothing."
     elif n < bar.min_n:
@@ -248,7 +321,11 @@ def _judge_rate(name: str, bar: Bar, rate: Rate | None, reading: str = "") -> Me
             reason = (
                 f"{label}: {k}/{n} = {value:.4f} is above {bar.bar:g}, but not proven: its 95 % bound is {lower:.4f}."
             )
-    return MetricRow(name, k, n, value, lower, bar.bar, state, bar.require, bar.min_n, reading, reason)
+    if reason and n and state is not State.BELOW:
+        proven = bar.require is Require.PROVEN
+        needed = further_prompts(k, n, bar.bar, min_n=bar.min_n, proven=proven)
+        reason += _say_needed(needed, k / n)
+    return MetricRow(name, k, n, value, lower, bar.bar, state, bar.require, bar.min_n, reading, reason, needed)
 
 
 def _judge_latency(bar: Bar, latency: Quantiles | None) -> MetricRow:
@@ -256,7 +333,7 @@ def _judge_latency(bar: Bar, latency: Quantiles | None) -> MetricRow:
         reason = f"{LATENCY}: latency was not measured. Measure it one request at a time."
         return MetricRow(LATENCY, 0, 0, None, None, bar.bar, State.TOO_FEW, bar.require, bar.min_n, reason=reason)
     n, p95, upper = latency.n, latency.p95, latency.p95_upper
-    reason = ""
+    reason, needed = "", None
     if n < bar.min_n:
         state, reason = State.TOO_FEW, f"{LATENCY}: {n} measurements are too few; min_n is {bar.min_n}."
     elif not p95 < bar.bar:
@@ -268,9 +345,21 @@ def _judge_latency(bar: Bar, latency: Quantiles | None) -> MetricRow:
         if bar.require is Require.PROVEN:
             bound = "no bound from so few" if upper is None else f"its 95 % bound is {upper:.3f} s"
             reason = f"{LATENCY}: p95 of {n} replies is {p95:.3f} s, under {bar.bar:g} s, but not proven: {bound}."
+    under = latency.under(bar.bar)
+    if reason and state is not State.BELOW:
+        # The bound of a quantile is that of the share of replies under the bar.
+        proven = bar.require is Require.PROVEN
+        needed = further_prompts(under, n, LATENCY_QUANTILE, min_n=bar.min_n, proven=proven)
+        reason += _say_needed(needed, under / n)
     return MetricRow(
-        LATENCY, latency.under(bar.bar), n, p95, upper, bar.bar, state, bar.require, bar.min_n, reason=reason
+        LATENCY, under, n, p95, upper, bar.bar, state, bar.require, bar.min_n, reason=reason, needed=needed
     )
+
+
+def _say_needed(needed: int | None, rate: float) -> str:
+    if needed is None:
+        return f" More than {LIMIT} further prompts would be needed at {rate:.4f}."
+    return f" {needed} further prompts would decide at {rate:.4f}."
 
 
 def _judge_size(bar: Bar, adapter_bytes: int | None) -> MetricRow:
@@ -302,8 +391,9 @@ def _read_profile(name: str, raw: Any) -> Profile:
     where = f"profile {name}"
     if not isinstance(raw, dict):
         raise DataError(f"{where} is not a table. Expected [profiles.{name}].")
-    _check_keys(raw, ("tags", "suites", "min_cases", "metrics"), where)
+    _check_keys(raw, ("tags", "suites", "min_cases", "metrics", "max_regressions", "sealed"), where)
     tags, suites, metrics = raw.get("tags", []), raw.get("suites", {}), raw.get("metrics", {})
+    limits = raw.get("max_regressions", {})
     if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
         raise DataError(f'{where}: tags is {tags!r}. Expected a list of words, e.g. ["core"].')
     if not isinstance(suites, dict):
@@ -312,13 +402,41 @@ def _read_profile(name: str, raw: Any) -> Profile:
         raise DataError(
             f"{where} has no bars: a gate with nothing to check is closed. Give it [profiles.{name}.metrics]."
         )
+    if not isinstance(limits, dict):
+        raise DataError(f"{where}: max_regressions is {limits!r}. Expected a number per suite, e.g. crud = 2.")
+    for suite in limits:
+        if suites and suite not in suites:
+            raise DataError(f"{where}: max_regressions.{suite}: the profile does not ask for that suite. Remove it.")
     return Profile(
         name=name,
         metrics={metric: _read_bar(metric, body, where) for metric, body in metrics.items()},
         suites={suite: _read_count(least, f"{where}: suites.{suite}") for suite, least in suites.items()},
         tags=tuple(tags),
         min_cases=_read_count(raw.get("min_cases", 1), f"{where}: min_cases"),
+        max_regressions={
+            suite: _read_count(limit, f"{where}: max_regressions.{suite}", least=0) for suite, limit in limits.items()
+        },
+        sealed=_read_sealed(raw["sealed"], metrics, where) if "sealed" in raw else None,
     )
+
+
+def _read_sealed(raw: Any, judged: Mapping[str, Any], where: str) -> Sealed:
+    where = f"{where}: sealed"
+    if not isinstance(raw, dict):
+        raise DataError(f"{where} is {raw!r}. Expected a table with digest, min_cases and metrics.")
+    _check_keys(raw, ("digest", "min_cases", "metrics"), where)
+    digest, metrics = raw.get("digest"), raw.get("metrics")
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        raise DataError(f"{where}: digest is {digest!r}. Expected sha256:<64 hex digits> of the sealed cases.")
+    if not isinstance(metrics, dict) or not metrics:
+        raise DataError(f"{where} has no bars: a suite that must show nothing is not opened. Give it metrics.")
+    for metric in metrics:
+        if metric not in judged:
+            raise DataError(f"{where}: {metric} has no bar in the profile itself. Give it one there first.")
+        if metric not in RATE_METRICS or metric == "general_retention":
+            raise DataError(f"{where}: {metric} is no rate of the suite's own replies. Remove it.")
+    bars = {metric: _read_bar(metric, body, where) for metric, body in metrics.items()}
+    return Sealed(digest, bars, _read_count(raw.get("min_cases", 1), f"{where}: min_cases"))
 
 
 def _read_bar(metric: str, raw: Any, where: str) -> Bar:
@@ -343,9 +461,9 @@ def _read_bar(metric: str, raw: Any, where: str) -> Bar:
     return Bar(float(bar), _read_count(raw["min_n"], f"{where}: min_n"), Require(require))
 
 
-def _read_count(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise DataError(f"{where} is {value!r}. Expected a whole number, 1 or greater.")
+def _read_count(value: Any, where: str, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise DataError(f"{where} is {value!r}. Expected a whole number, {least} or greater.")
     return value
 
 

@@ -11,6 +11,7 @@ gate. Nothing here is imported before it is needed: this module loads with every
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -19,8 +20,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import pytest
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from harness.metrics import Metrics, Rate
     from harness.prompt import PromptSpec
     from harness.report import Report
-    from harness.runner import Progress
+    from harness.runner import OnProgress, Progress, Timing
     from harness.targets import LazyTarget
     from harness.toolset import Toolset
     from harness.types import Case, Outcome
@@ -38,10 +40,24 @@ GATE_CLOSED = 8
 DEFAULT_PROFILE = "release"
 DEFAULT_STORE = ".toolgate"
 CASE_TEST, METRIC_TEST = "test_case", "test_metric"
+# Plugins that catch output and logs around a test, or look for hypothesis in it: the test of a case has none of these.
+LEFT_OUT = ("capturemanager", "logging-plugin", "hypothesispytest")
 # In a worker's input: where the controller leaves what it measured, and what it collects.
 FOLDER, ARGS = "toolgate_folder", "toolgate_args"
 SHARED = "measured.json"
-NEEDS_TARGET = ("adapter", "base", "profile", "replies", "base_replies", "url", "model", "target_option")
+NEEDS_TARGET = (
+    "adapter",
+    "base",
+    "profile",
+    "replies",
+    "base_replies",
+    "url",
+    "model",
+    "target_option",
+    "measure_latency",
+    "ledger",
+    "curtail",
+)
 Record = Callable[[str, object], None]
 
 
@@ -61,6 +77,7 @@ class Evaluation(Protocol):
         ...
 
 
+TestOfCase = Callable[["Case", Evaluation, Record], None]
 STATE = pytest.StashKey["Settings"]()
 EVALUATION = pytest.StashKey[Evaluation]()
 
@@ -80,8 +97,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--url", metavar="URL", help="address of an OpenAI-compatible API (target openai)")
     add("--model", metavar="NAME", help="name of the model at that server (target openai)")
     add("--target-option", metavar="K=V", action="append", default=[], help="any other option of the target")
+    add("--measure-latency", action="store_true", help="measure it anew, though an earlier run of the same did")
     add("--cases", metavar="PATH", help="cases, a file or a folder (default: evals/cases)")
     add("--gate", metavar="FILE", help="profiles and bars (default: evals/gate.toml)")
+    add("--ledger", metavar="FILE", help="ledger of attempts (default: attempts.jsonl in the run store)")
+    add("--curtail", action="store_true", help="stop as soon as the gate cannot open; never for a receipt")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -116,8 +136,9 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
         return None
     with _collect_errors():
         chosen = settings.chosen()
+    shared = _Shared(cast("TestOfCase", obj), _quiet_hooks(collector))
     return [
-        CaseItem.from_parent(collector, name=f"{CASE_TEST}[{_escape(case.id)}]", case=case, function=obj)
+        CaseItem.from_parent(collector, name=f"{CASE_TEST}[{_escape(case.id)}]", case=case, shared=shared)
         for case in chosen
     ]
 
@@ -129,18 +150,38 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize("metric", list(metafunc.config.stash[STATE].profile().metrics))
 
 
+@dataclass(slots=True)
+class _Shared:
+    """What all items of a module have in common."""
+
+    function: TestOfCase
+    hooks: Any
+    place: str = ""  # of the module, as pytest writes it
+
+
 class CaseItem(pytest.Item):
     """The test of one case; calls ``test_case(case, evaluation, record_property)`` without fixtures."""
 
-    def __init__(self, *, case: Case, function: Callable[[Case, Evaluation, Record], None], **kwargs: Any) -> None:
+    def __init__(self, *, case: Case, shared: _Shared, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.case = case
-        self._function = function
+        self._shared = shared
         self.extra_keyword_matches.update((case.suite, *case.tags))
+
+    @property
+    def ihook(self) -> Any:
+        """The hooks that run this item."""
+        return self._shared.hooks
+
+    @cached_property
+    def location(self) -> tuple[str, int | None, str]:
+        """Where the test stands, below pytest's root; pytest works it out for the first item of a module."""
+        self._shared.place = self._shared.place or super().location[0]
+        return self._shared.place, None, self.name
 
     def runtest(self) -> None:
         """Report the case; what is recorded travels with the report through xdist, and into JUnit's file."""
-        self._function(self.case, self.config.stash[EVALUATION], self._record)
+        self._shared.function(self.case, self.config.stash[EVALUATION], self._record)
 
     def _record(self, name: str, value: object) -> None:
         self.user_properties.append((name, value))
@@ -148,6 +189,26 @@ class CaseItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the test stands."""
         return self.path, None, self.name
+
+
+class _QuietHooks:
+    """All hooks without those that have nothing to do around a case; they take half of the time of its test."""
+
+    def __init__(self, manager: pytest.PytestPluginManager) -> None:
+        self._manager = manager
+        self._left_out = [plugin for name in LEFT_OUT if (plugin := manager.get_plugin(name))]
+
+    def __getattr__(self, name: str) -> Any:
+        caller = self._manager.subset_hook_caller(name, self._left_out)
+        setattr(self, name, caller)  # found there the next time
+        return caller
+
+
+def _quiet_hooks(collector: pytest.Collector) -> Any:
+    # Where conftest files of other folders have hooks, pytest itself says which of them apply here.
+    if collector.ihook is not collector.config.hook:
+        return collector.ihook
+    return _QuietHooks(collector.config.pluginmanager)
 
 
 @pytest.fixture(scope="session")
@@ -184,6 +245,7 @@ class Settings:
         self.profile_name = option.profile or DEFAULT_PROFILE
         self.suites = tuple(option.suite)
         self.judged = bool(option.target)
+        self.curtail = bool(option.curtail)
         self._option = option
         self._cases: list[Case] | None = None
         self._profile: Profile | None = None
@@ -242,6 +304,12 @@ class Settings:
         """Where replies and runs are kept."""
         return Path(self._option.run_store) if self._option.run_store else self._root / DEFAULT_STORE
 
+    def ledger_path(self) -> Path:
+        """Where attempts are written down."""
+        from harness.ledger import LEDGER
+
+        return Path(self._option.ledger) if self._option.ledger else self.store_path() / LEDGER
+
 
 class Proof:
     """Without a target: the cases prove themselves, and nothing is judged."""
@@ -283,7 +351,7 @@ class Measured:
 
     def check_case(self, case: Case, record: Record) -> None:
         """Report the outcome of a case."""
-        _report_case(self._read()["cases"].get(case.id), record)
+        _report_case(self._read()["cases"].get(case.id), record, self._read()["curtailed"])
 
     def check_suite(self) -> None:
         """The controller has proven it."""
@@ -298,7 +366,9 @@ class Measured:
         return self._content
 
 
-def _report_case(outcome: Mapping[str, str] | None, record: Record) -> None:
+def _report_case(outcome: Mapping[str, str] | None, record: Record, curtailed: bool) -> None:
+    if outcome is None and curtailed:
+        pytest.skip("curtailed: not asked, since the gate could not open any more")
     if outcome is None:
         pytest.fail("not measured: the target was not asked", pytrace=False)
     for name, value in outcome.items():
@@ -317,10 +387,11 @@ class Measurement:
     """What the controller measured; the verdict comes later, from the tests that reported."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    latencies: list[float] | None = None
+    timing: Timing | None = None
     retention: Rate | None = None
     reasons: list[str] = field(default_factory=list)  # beyond cases and metrics
     notes: list[str] = field(default_factory=list)
+    curtailed: bool = False
 
 
 class Controller:
@@ -350,7 +421,8 @@ class Controller:
 
     def check_case(self, case: Case, record: Record) -> None:
         """Report the outcome of a case."""
-        _report_case(self._shown.get(case.id), record)
+        curtailed = self.measurement is not None and self.measurement.curtailed
+        _report_case(self._shown.get(case.id), record, curtailed)
 
     def check_suite(self) -> None:
         """Proven before the target was asked."""
@@ -390,6 +462,10 @@ class Controller:
                 self._prove(cases)
             measurement = self._ask(cases) if cases else Measurement()
             judged = self._decide(measurement, measurement.outcomes)
+            if measurement.outcomes:
+                self._note_attempt(measurement, *judged)
+        # All that is known now stays until the end: the collector need not walk over it for every test that follows.
+        gc.freeze()
         self.measurement, self._judged = measurement, judged
         self._shown = {outcome.case_id: _properties(outcome) for outcome in measurement.outcomes}
         metrics: dict[str, list[str]] = {}
@@ -397,8 +473,28 @@ class Controller:
             if row.reason:
                 metrics.setdefault(row.metric, []).append(row.reason)
         self._metrics = metrics
-        content = json.dumps({"cases": self._shown, "metrics": metrics})
+        content = json.dumps({"cases": self._shown, "metrics": metrics, "curtailed": measurement.curtailed})
         (self.folder / SHARED).write_text(content, encoding="utf-8")
+
+    def _note_attempt(self, measurement: Measurement, decision: Decision, metrics: Metrics) -> None:
+        """Write the attempt down before anyone hears of its result, and say how many there were."""
+        from datetime import UTC, datetime
+
+        from harness.ledger import Ledger, count_consultations, count_suites, read_marks, show_consultations
+
+        asked = {outcome.case_id for outcome in measurement.outcomes}
+        ledger = Ledger(self.settings.ledger_path())
+        marks = read_marks(self.target.spec.adapter, self.target.identity)
+        ledger.append(
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            by="pytest",
+            profile=self.settings.profile_name,
+            opened=decision.open,
+            marks=marks,
+            suites=count_suites(case for case in self.expected if case.id in asked),
+        )
+        found = count_consultations(ledger.read(), marks, self.settings.profile(), metrics)
+        measurement.notes.append(show_consultations(found))
 
     def _prove(self, cases: Sequence[Case]) -> None:
         from harness.cases import prove_case, prove_suite
@@ -419,13 +515,19 @@ class Controller:
 
         # measure_* and prove_* take the same arguments as run_cases.
         asking = (self.target, self.prompt, ReplyStore(self.settings.store_path()), self.decoding)
-        with self.target, _ProgressLine(self.config) as on_progress:
-            found = Measurement(runner.run_cases(cases, *asking, on_progress=on_progress))
-            if LATENCY in self.settings.profile().metrics:
-                try:
-                    found.latencies = runner.measure_latency(cases, *asking, on_progress=on_progress)
-                except TargetError as error:
-                    found.reasons.append(f"latency: a request failed: {error}")
+        phases: set[str] = set()
+        with self.target, _ProgressLine(self.config) as show:
+
+            def on_progress(progress: Progress) -> None:
+                phases.add(progress.phase)
+                show(progress)
+
+            if self.settings.curtail:
+                found = self._curtail(cases, asking, on_progress)
+                if found.curtailed:
+                    return found
+            else:
+                found = Measurement(runner.run_cases(cases, *asking, on_progress=on_progress))
             alive = runner.prove_adapter_acts(cases, *asking, on_progress=on_progress)
             if alive is not None:
                 found.reasons += alive.reasons
@@ -438,7 +540,44 @@ class Controller:
             else:
                 if kept is not None:
                     found.retention = count_rate(kept.kept, kept.total)
+            if LATENCY in self.settings.profile().metrics:
+                try:
+                    self._time(found, cases, asking, on_progress, generated=bool(phases - {"waiting"}))
+                except TargetError as error:
+                    found.reasons.append(f"latency: a request failed: {error}")
         return found
+
+    def _curtail(self, cases: Sequence[Case], asking: Any, on_progress: OnProgress) -> Measurement:
+        from harness.curtail import count_failures, run_curtailed
+
+        runs = count_failures(self.settings.store_path() / "runs")
+        short = run_curtailed(cases, *asking, profile=self.settings.profile(), failures=runs, on_progress=on_progress)
+        found = Measurement(list(short.outcomes), reasons=list(short.reasons), curtailed=short.stopped)
+        if short.stopped:
+            found.notes.append("Curtailed: the rates are those of the cases asked, past failures first.")
+        return found
+
+    def _time(
+        self, found: Measurement, cases: Sequence[Case], asking: Any, on_progress: OnProgress, *, generated: bool
+    ) -> None:
+        """Latency; a run that generates nothing may repeat what the same run measured on this machine, and says so."""
+        from datetime import UTC, datetime
+
+        from harness import runner
+
+        machine = runner.describe_machine()
+        # What a server takes is not decided by our digests, and a recording is read in no time.
+        if self.target.name == "local" and not generated and not self.config.option.measure_latency:
+            folder = self._run_folder([case.id for case in cases])
+            found.timing = runner.read_timing(folder, machine)
+            if found.timing is not None:
+                found.notes.append(
+                    f"latency_p95 was measured on this machine at {found.timing.measured} by run {folder.name}, "
+                    "which asked the same; this run generated nothing. --measure-latency measures it anew."
+                )
+                return
+        seconds = runner.measure_latency(cases, *asking, on_progress=on_progress)
+        found.timing = runner.Timing(tuple(seconds), datetime.now(UTC).isoformat(timespec="seconds"), machine)
 
     # While the tests run and after them.
 
@@ -492,7 +631,7 @@ class Controller:
 
         metrics = compute_metrics(
             outcomes,
-            latencies=measurement.latencies,
+            latencies=measurement.timing.seconds if measurement.timing else None,
             adapter_bytes=self.target.adapter_bytes,
             retention=measurement.retention,
         )
@@ -506,10 +645,17 @@ class Controller:
     def _build_report(
         self, measurement: Measurement, outcomes: Sequence[Outcome], decision: Decision, metrics: Metrics
     ) -> Report:
-        from harness.cases import digest_cases
         from harness.report import Report
 
-        about = {
+        cases = {case.id: case for case in self.settings.cases()}
+        return Report(metrics, outcomes, cases, decision, self.about, tuple(measurement.notes))
+
+    @cached_property
+    def about(self) -> Mapping[str, str]:
+        """What is asked, by digests: all that decides the replies, and so the name of the run's folder."""
+        from harness.cases import digest_cases
+
+        return {
             "profile": self.settings.profile_name,
             "cases": digest_cases(self.expected),
             "prompt": self.prompt.digest,
@@ -517,8 +663,13 @@ class Controller:
             "max_tokens": str(self.decoding.max_tokens),
             **self.target.identity,
         }
-        cases = {case.id: case for case in self.settings.cases()}
-        return Report(metrics, outcomes, cases, decision, about, tuple(measurement.notes))
+
+    def _run_folder(self, case_ids: Sequence[str]) -> Path:
+        """The same question has the same folder; another adapter, another case or a filter has another one."""
+        from harness.toolset import digest_json
+
+        name = digest_json([dict(self.about), list(case_ids)])
+        return self.settings.store_path() / "runs" / name.removeprefix("sha256:")[:16]
 
     def _refuse(self, reason: str) -> None:
         from dataclasses import replace
@@ -533,10 +684,9 @@ class Controller:
     def _write_run(self, outcomes: Sequence[Outcome]) -> None:
         from harness.cases import case_dict
         from harness.report import decision_dict, latency_dict, metrics_dict, render_html, render_markdown
-        from harness.runner import write_run
-        from harness.toolset import digest_json
+        from harness.runner import LATENCY_FILE, write_run
 
-        report = self.report
+        report, timing = self.report, self.measurement.timing if self.measurement else None
         if report is None or not outcomes:
             return
         asked = [report.cases[outcome.case_id] for outcome in outcomes]
@@ -545,13 +695,11 @@ class Controller:
         summary = render_markdown(report)
         varying = {
             "decision.json": decision_dict(report),
-            "latency.json": latency_dict(report.metrics),
+            LATENCY_FILE: latency_dict(report.metrics) | (timing.as_dict() if timing else {}),
             "summary.md": summary,
             "report.html": render_html(report),
         }
-        # The same question has the same folder; another adapter, another case or a filter has another one.
-        name = digest_json([dict(report.about), [outcome.case_id for outcome in outcomes]])
-        folder = self.settings.store_path() / "runs" / name.removeprefix("sha256:")[:16]
+        folder = self._run_folder([outcome.case_id for outcome in outcomes])
         write_run(folder, outcomes, documents, about=report.about, varying=varying)
         self._warn(f"run: {folder}")
         step = os.environ.get("GITHUB_STEP_SUMMARY")

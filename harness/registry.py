@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.attestation import Receipt, differences, digest_files, hash_folder, open_files, read_receipt
 from harness.errors import DataError, SetupError, StoreError
@@ -191,11 +192,21 @@ class FolderRegistry:
                 (staging / f"{token}.lock").unlink()
             os.close(handle)
 
-    def promote(self, staged: Staged, receipt: bytes, alias: str, *, who: str, when: str) -> State:
+    def promote(
+        self,
+        staged: Staged,
+        receipt: bytes,
+        alias: str,
+        *,
+        who: str,
+        when: str,
+        rival: Entry | Literal["any"] | None = "any",
+    ) -> State:
         """Admit a staged adapter with its receipt and move an alias to it, all or nothing.
 
         The caller has checked signature and configuration; here the receipt must be about these very bytes and its gate
-        open.
+        open. ``rival`` is the champion that the caller compared it with (None: there was none); should another be
+        champion by now, nothing is moved.
 
         Raises:
             DataError: the receipt is about other bytes, or the gate was closed.
@@ -211,6 +222,11 @@ class FolderRegistry:
             raise DataError("The receipt says that the gate was closed. Nothing is moved.")
         with self._lock():
             state = self.read()
+            if rival != "any" and state.aliases.get("champion") != rival:
+                raise DataError(
+                    "Another process moved champion meanwhile: this adapter was compared with the one before. Promote "
+                    "again."
+                )
             self._admit(staged, read)
             move = Move(len(state.history) + 1, "promote", alias, read.adapter, read.digest, who, when)
             return self._write(state, move)

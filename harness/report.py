@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.gate import ADAPTER_SIZE, LATENCY, READINGS, UNITS, Decision, MetricRow, Require, State
+from harness.gate import ADAPTER_SIZE, LATENCY, NOT_ENOUGH, READINGS, UNITS, Decision, MetricRow, Require, State
 from harness.metrics import Metrics, Rate
 from harness.types import Case, ErrorType, ExpectedCall, Outcome, Verdict
 
@@ -43,7 +43,8 @@ class Report:
         if self.decision.open:
             return f"gate open: profile {self.decision.profile}"
         count = len(self.decision.reasons)
-        return f"gate closed: profile {self.decision.profile}, {count} reason{'s' if count != 1 else ''}"
+        lacking = ", not enough evidence" if self.decision.verdict == NOT_ENOUGH else ""
+        return f"gate closed{lacking}: profile {self.decision.profile}, {count} reason{'s' if count != 1 else ''}"
 
     def failures(self) -> dict[ErrorType, list[Outcome]]:
         """The outcomes that are not right, by error type, in the order of the types."""
@@ -127,8 +128,13 @@ def decision_dict(report: Report) -> dict[str, Any]:
     decision = report.decision
     if decision is None:
         return {"open": None, "profile": None, "reasons": [], "rows": []}
-    rows = [row_dict(row) for row in decision.rows]
-    return {"open": decision.open, "profile": decision.profile, "reasons": list(decision.reasons), "rows": rows}
+    return {
+        "open": decision.open,
+        "verdict": decision.verdict,
+        "profile": decision.profile,
+        "reasons": list(decision.reasons),
+        "rows": [row_dict(row) for row in decision.rows],
+    }
 
 
 def latency_dict(metrics: Metrics) -> dict[str, Any]:
@@ -154,6 +160,7 @@ def row_dict(row: MetricRow) -> dict[str, Any]:
         "require": row.require.value,
         "state": row.state.value,
         "reason": row.reason,
+        "needed": row.needed,
     }
 
 

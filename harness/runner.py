@@ -1,7 +1,7 @@
 """Cases x target -> outcomes, through the store.
 
 Covers: generating each missing reply once (also among many processes), scoring, retention against the base model,
-proof that the adapter acts, latency, writing and reading a run's folder.
+proof that the adapter acts, latency and where it was measured, writing and reading a run's folder.
 Does not cover: verdicts about a run (gate), tables (report), which cases are asked (cases, plugin, cli).
 """
 
@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +31,8 @@ WARM_UP = 3
 PROBES = 8
 MANIFEST = "manifest.json"
 OUTCOMES = "outcomes.jsonl"
+LATENCY_FILE = "latency.json"
+CPU_INFO = Path("/proc/cpuinfo")
 
 Answer = StoredReply | TargetError
 
@@ -288,6 +294,55 @@ def measure_latency(
     return seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Latency as it was measured once: ``seconds`` per reply, ``measured`` is ISO 8601 with an offset."""
+
+    seconds: tuple[float, ...]
+    measured: str
+    machine: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, object]:
+        """What latency.json says of it beside the numbers."""
+        return {"measured": self.measured, "machine": dict(self.machine)}
+
+
+def describe_machine() -> dict[str, str]:
+    """What decides a latency besides the target's digests: this machine, its threads, and the code that answers."""
+    system = os.uname()
+    model = ""
+    if CPU_INFO.is_file():
+        lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    code = b"".join(path.read_bytes() for path in sorted((Path(__file__).parent / "targets").glob("*.py")))
+    return {
+        "host": system.nodename,
+        "system": f"{system.sysname} {system.release} {system.machine}",
+        "cpu": model,
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        "python": platform.python_version(),
+        "code": "sha256:" + hashlib.sha256(code + Path(__file__).read_bytes()).hexdigest(),
+    }
+
+
+def read_timing(folder: Path, machine: Mapping[str, str]) -> Timing | None:
+    """What the finished run in a folder measured on this machine; None where there is no such run or measurement.
+
+    The folder's name is to stand for everything else: target, prompt, decoding and cases.
+    """
+    if not (folder / MANIFEST).is_file():
+        return None
+    try:
+        raw = json.loads((folder / LATENCY_FILE).read_bytes())
+        timing = Timing(tuple(map(float, raw["seconds"])), str(raw["measured"]), dict(raw["machine"]))
+        dated = datetime.fromisoformat(timing.measured).tzinfo is not None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    usable = dated and timing.seconds and all(math.isfinite(s) and s > 0 for s in timing.seconds)
+    return timing if usable and timing.machine == machine else None
+
+
 def write_run(
     folder: Path,
     outcomes: Sequence[Outcome],
@@ -362,7 +417,9 @@ def read_run(folder: Path) -> Run:
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> bytes:
     """JSON Lines, one outcome each, in the given order."""
-    lines = [json.dumps(asdict(outcome), ensure_ascii=True) for outcome in outcomes]
+    # Not asdict: it copies every value, which takes longer than writing them.
+    names = [field.name for field in fields(Outcome)]
+    lines = [json.dumps({name: getattr(outcome, name) for name in names}) for outcome in outcomes]
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -22,10 +22,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from harness.parsing import format_call
-from harness.toolset import Toolset, is_instant
+from harness.toolset import Tool, Toolset, is_instant
 from harness.types import Case, ErrorType, ExpectedCall, Outcome, Reply, ReplyKind, ToolCall, Verdict
 
 # Parameters that carry a person's words: their case, articles and end punctuation are no error.
@@ -65,7 +66,7 @@ def score_reply(case: Case, reply: Reply, toolset: Toolset, *, text: str = "", t
 
     ``text`` is the reply as it came and is only kept; ``reply`` is what the reader made of it.
     """
-    violations = [toolset.schema_errors(call.tool, call.params) for call in reply.calls]
+    violations = [find_violations(call, toolset) for call in reply.calls]
     fit = _fit_reply(case, reply, toolset, violations)
     return Outcome(
         case_id=case.id,
@@ -85,6 +86,22 @@ def score_reply(case: Case, reply: Reply, toolset: Toolset, *, text: str = "", t
         truncated=truncated,
         text=text,
     )
+
+
+def find_violations(call: ToolCall, toolset: Toolset) -> Sequence[str]:
+    """``toolset.schema_errors`` of a call. A case's proof, its pair and its reply ask for the same few calls."""
+    if call.tool not in toolset.tools:
+        return toolset.schema_errors(call.tool, call.params)
+    try:
+        params = json.dumps(dict(call.params))
+    except RecursionError:
+        return toolset.schema_errors(call.tool, call.params)
+    return _known_violations(toolset.tools[call.tool], params)
+
+
+@lru_cache(maxsize=16384)
+def _known_violations(tool: Tool, params: str) -> tuple[str, ...]:
+    return tuple(Toolset("", {tool.name: tool}, "").schema_errors(tool.name, json.loads(params)))
 
 
 def target_error(case: Case, why: str) -> Outcome:
@@ -284,9 +301,11 @@ def _fit_option(
         detail = f"expected plain text, got {'; '.join(_show_call(call) for call in calls)}"
         return _failed(option, ErrorType.PHANTOM_CALL, detail, distance=len(calls))
 
-    wanted, called = Counter(call.tool for call in option), Counter(call.tool for call in calls)
-    missing, extra = wanted - called, called - wanted
-    same_order = [call.tool for call in option] == [call.tool for call in calls]
+    wanted, called = [call.tool for call in option], [call.tool for call in calls]
+    same_order = wanted == called
+    missing, extra = Counter[str](), Counter[str]()
+    if not same_order:
+        missing, extra = Counter(wanted) - Counter(called), Counter(called) - Counter(wanted)
     problems: dict[tuple[int, int], list[str]] = {}
     weights = [[0] * len(calls) for _ in option]
     for i, expected in enumerate(option):
@@ -332,20 +351,20 @@ def _name_error(
     unknown = [call.tool for call in calls if call.tool not in toolset.tools]
     if unknown:
         return ErrorType.UNKNOWN_TOOL, f"no tool is called {_show(unknown[0])}, expected {_name_calls(option)}"
+    if not missing and not extra:
+        return None, ""
     compared = f"expected {_name_calls(option)}, got {'; '.join(_show_call(call) for call in calls)}"
     if missing and extra:
         return ErrorType.WRONG_TOOL, compared
     if missing:
         return ErrorType.MISSING_CALL, f"{', '.join(missing.elements())} is missing: {compared}"
-    if extra:
-        # Only where repeating calls is all that went wrong is it a duplicate; one new call among them is an extra call.
-        repeated: Counter[str] = Counter()
-        for same, count in Counter((call.tool, _canonical(call.params)) for call in calls).items():
-            repeated[same[0]] += count - 1
-        if not extra - repeated:
-            return ErrorType.DUPLICATE_CALL, f"the same call of {', '.join(extra)} comes more than once: {compared}"
-        return ErrorType.EXTRA_CALL, f"{', '.join(extra.elements())} is not asked for: {compared}"
-    return None, ""
+    # Only where repeating calls is all that went wrong is it a duplicate; one new call among them is an extra call.
+    repeated: Counter[str] = Counter()
+    for same, count in Counter((call.tool, _canonical(call.params)) for call in calls).items():
+        repeated[same[0]] += count - 1
+    if not extra - repeated:
+        return ErrorType.DUPLICATE_CALL, f"the same call of {', '.join(extra)} comes more than once: {compared}"
+    return ErrorType.EXTRA_CALL, f"{', '.join(extra.elements())} is not asked for: {compared}"
 
 
 def _judge_call(

@@ -19,6 +19,9 @@ import typer
 from rich.console import Console
 
 from harness.errors import ToolgateError
+from training.compose import build
+from training.review.command import review
+from training.synthetic.command import synthesize
 
 app = typer.Typer(
     help="From examples to a LoRA adapter. Start with: "
@@ -35,7 +38,8 @@ RecipeOption = Annotated[
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        help="Example lines to train on (a file or a folder of *.jsonl), in place of what the recipe assembles."
+        help="What to train on in place of what the recipe assembles: a folder that `build` wrote, or example lines "
+        "(a file or a folder of *.jsonl)."
     ),
 ]
 
@@ -75,16 +79,13 @@ def train(
     """
     with _one_line_errors():
         from harness.prompt import load_prompt
-        from training.data import assemble_data, clean_data, summarise_data
-        from training.examples import load_examples
+        from training.compose import load_data
+        from training.data import assemble_data, summarise_data
         from training.recipe import find_base, load_recipe
 
         plan, prompt = load_recipe(recipe), load_prompt()
         place = find_base(plan, base)
-        if data is None:
-            dataset = assemble_data(plan, prompt)
-        else:
-            dataset = clean_data(load_examples(data, prompt.toolset), seed=plan.seed)
+        dataset = assemble_data(plan, prompt) if data is None else load_data(data, prompt, seed=plan.seed)
         notes.print(summarise_data(dataset))
         # bitsandbytes, which peft imports where it is installed, warns about a kernel that a CPU does not have.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -140,3 +141,8 @@ def convert(
 
         run_convert(source, file, out, report, strict=strict, console=notes)
         typer.echo(f"wrote {out} and {report}")
+
+
+app.command()(review)
+app.command()(synthesize)
+app.command()(build)

@@ -1,7 +1,8 @@
-"""The training set of a recipe: hand-written and generated examples, without doubles and without evaluation questions.
+"""From sources to training examples: hand-written and generated ones, without doubles and without evaluation questions.
 
 Covers: gathering, dropping what is close to a case of evals/cases, dropping doubles, the order, the counts, the digest.
-Does not cover: how a line is read (training.examples), held-out splits.
+Does not cover: how a line is read (training.examples), which side an example is on (training.split), converted and
+synthetic examples and the files of a build (training.compose, which sends them through ``clean_data`` as well).
 This is the only place where training reads the evaluation's cases, and it reads them to throw examples away.
 """
 
@@ -11,7 +12,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from harness.cases import close_to_cases, load_cases
 from harness.errors import SetupError
 from harness.prompt import PromptSpec
 from training.examples import Example, ExampleError, check_example, format_example, load_examples
-from training.recipe import Recipe
+from training.recipe import DataPart, GeneratorPart, Recipe
+from training.split import LeftOut, Lock, drop_near, read_lock, split_examples, unit_key
 
 ROOT = Path(__file__).parent
 HANDCRAFTED = ROOT / "handcrafted"
@@ -35,33 +37,38 @@ class Dataset:
     examples: tuple[Example, ...]
     close: tuple[tuple[str, str], ...]  # (example id, case id); the other half of a pair is named as well
     doubles: tuple[tuple[str, str], ...]  # (example id, id of the one that stays)
+    near: tuple[LeftOut, ...] = ()  # near-duplicates, and what is too close to the held-out side
+    validation: tuple[Example, ...] = ()  # held out
+    lock: Lock = field(default_factory=dict)  # the side of every example that was split
 
     @property
     def digest(self) -> str:
-        """``sha256:<hex>`` over the lines in their order."""
+        """``sha256:<hex>`` over the lines of ``examples`` in their order."""
         text = "".join(format_example(example) + "\n" for example in self.examples)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def assemble_data(recipe: Recipe, prompt: PromptSpec) -> Dataset:
     """The training set that a recipe describes; a function of the recipe and of the files in the repository."""
-    examples: list[Example] = []
-    if recipe.data.handcrafted:
-        examples += load_examples(HANDCRAFTED, prompt.toolset)
-    examples += generate_examples(recipe, prompt)
+    examples = gather_examples(recipe.data, prompt)
     if not examples:
         raise SetupError("The recipe asks for no examples. Set data.handcrafted = true or data.generator.count.")
-    return clean_data(examples, seed=recipe.seed)
+    return clean_data(examples, seed=recipe.seed, lock=read_lock())
 
 
-def generate_examples(recipe: Recipe, prompt: PromptSpec) -> list[Example]:
+def gather_examples(part: DataPart, prompt: PromptSpec) -> list[Example]:
+    """The repository's own examples, hand-written ones first: of near-duplicates the first stays."""
+    examples = load_examples(HANDCRAFTED, prompt.toolset) if part.handcrafted else []
+    return examples + generate_examples(part.generator, prompt)
+
+
+def generate_examples(part: GeneratorPart, prompt: PromptSpec) -> list[Example]:
     """The generator's part, each example checked as if it came from a file.
 
     Raises:
         ExampleError: the generator made an example that must not be trained on.
         SetupError: the mix names a kind that it does not make.
     """
-    part = recipe.data.generator
     if part.count == 0:
         return []
     generate: Callable[..., Iterator[Example]] = import_module(GENERATOR).generate
@@ -75,10 +82,11 @@ def generate_examples(recipe: Recipe, prompt: PromptSpec) -> list[Example]:
     return examples
 
 
-def clean_data(examples: Sequence[Example], *, seed: int, cases: Path = CASES) -> Dataset:
-    """Drop doubles and what is close to a case, and shuffle.
+def clean_data(examples: Sequence[Example], *, seed: int, cases: Path = CASES, lock: Lock | None = None) -> Dataset:
+    """Drop doubles and what is close to a case, hold out, drop near-duplicates from what is left, and shuffle that.
 
     What is close is the rule of ``harness.cases.close_to_cases``, which ``python -m harness duplicates`` shows.
+    Without a lock nothing is held out: the examples are training lines already. Cleaning twice is cleaning once.
 
     Raises:
         SetupError: there are no cases, so nobody can tell that training is not on the test.
@@ -103,12 +111,21 @@ def clean_data(examples: Sequence[Example], *, seed: int, cases: Path = CASES) -
         raise ExampleError(f"id {twice[0]!r} stands for {ids[twice[0]]} different examples; ids are unique.")
     asked: dict[str, str] = {}  # example id or pair -> case id
     for found in close_to_cases([user_turns(example) for example in kept], known):
-        asked.setdefault(_drop_key(kept[found.index]), found.case_id)
-    close = tuple((e.id, asked[_drop_key(e)]) for e in kept if _drop_key(e) in asked)
-    kept = [example for example in kept if _drop_key(example) not in asked]
+        asked.setdefault(unit_key(kept[found.index]), found.case_id)
+    close = tuple((e.id, asked[unit_key(e)]) for e in kept if unit_key(e) in asked)
+    kept = [example for example in kept if unit_key(example) not in asked]
+    validation: list[Example] = []
+    near: list[LeftOut] = []
+    frozen: Lock = {}
+    if lock is not None:
+        split = split_examples(kept, lock)
+        kept, frozen = list(split.train), split.lock
+        validation = sorted(split.validation, key=lambda example: example.id)
+        near += split.left_out
+    kept, dropped = drop_near(kept, validation)
     kept.sort(key=lambda example: example.id)  # so that the order is the same when they come from a written file
     random.Random(seed).shuffle(kept)
-    return Dataset(tuple(kept), close, tuple(doubles))
+    return Dataset(tuple(kept), close, tuple(doubles), (*near, *dropped), tuple(validation), frozen)
 
 
 def user_turns(example: Example) -> list[str]:
@@ -122,12 +139,17 @@ def repeat_examples(examples: Iterable[Example], times: int) -> list[Example]:
 
 
 def count_data(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Counts of what is trained on by kind, by tool (examples that call it) and by source, sorted by name."""
+    return count_examples(dataset.examples)
+
+
+def count_examples(examples: Iterable[Example]) -> dict[str, dict[str, int]]:
     """Counts by kind, by tool (examples that call it) and by source, sorted by name."""
+    examples = list(examples)
 
     def tally(names: Iterable[str]) -> dict[str, int]:
         return dict(sorted(Counter(names).items()))
 
-    examples = dataset.examples
     return {
         "kind": tally(e.kind for e in examples),
         "tool": tally(tool for e in examples for tool in (set(e.tools) or {"(none)"})),
@@ -147,9 +169,6 @@ def summarise_data(dataset: Dataset) -> Any:
         table.add_section()
     table.add_row("left out", "close to a case", str(len(dataset.close)))
     table.add_row("", "doubles", str(len(dataset.doubles)))
+    table.add_row("", "near-duplicates", str(len(dataset.near)))
+    table.add_row("held out", "for validation", str(len(dataset.validation)))
     return table
-
-
-def _drop_key(example: Example) -> str:
-    # A contrast teaches by its two halves, so they go together.
-    return f"id {example.id}" if example.pair is None else f"pair {example.pair}"

@@ -98,7 +98,10 @@ class Recipe(Strict):
         Literal["shared_prefix", "padded"],
         Field(description='"shared_prefix" (the system prompt once per batch) or "padded" (once per example)'),
     ] = "shared_prefix"
-    precision: Annotated[Literal["fp32", "bf16"], Field(description='"fp32", or "bf16" (autocast, for a GPU)')] = "fp32"
+    precision: Annotated[
+        Literal["fp32", "bf16"],
+        Field(description='"fp32", or "bf16" (autocast; for a GPU, or a CPU with bf16 instructions)'),
+    ] = "fp32"
     seed: Annotated[int, Field(ge=0, description="a whole number; the same seed gives the same adapter")] = 0
     data: Annotated[DataPart, Field(description="a table [data] with handcrafted, repeat and generator")] = DataPart()
 

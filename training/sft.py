@@ -50,6 +50,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from harness.errors import DataError, SetupError
 from harness.prompt import EOT, PromptSpec
+from harness.targets.memory import keep_memory
 from training.data import Dataset, count_data, repeat_examples
 from training.examples import Example
 from training.masking import Tokens, Vocabulary, read_vocabulary, tokenise_examples
@@ -142,6 +143,7 @@ def load_base(recipe: Recipe, base: Path | str) -> Base:
     Raises:
         SetupError: transformers cannot load it.
     """
+    keep_memory()
     register_attention()
     disable_progress_bar()  # type: ignore[no-untyped-call]
     attention = ATTENTION if recipe.packing == "shared_prefix" else "sdpa"

@@ -40,6 +40,7 @@ from harness.targets.base import (
     read_number,
     read_switch,
 )
+from harness.targets.memory import keep_memory
 
 if TYPE_CHECKING:
     from harness.targets.llama import LlamaDecoder, Prefix
@@ -81,6 +82,7 @@ class LocalTarget(ClosingTarget):
     def __init__(self, spec: TargetSpec) -> None:
         # libgomp's threads otherwise spin while they wait: with anything else running that costs a factor of ten.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        keep_memory()
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self.name = spec.name
@@ -457,10 +459,10 @@ def _apply_adapter(model: Any, path: Path, *, merge: bool) -> Any:
 
     base = getattr(model.config, "_name_or_path", "the base")
     try:
-        config = LoraConfig.from_pretrained(str(path))
-        config.inference_mode = True
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PEFT warns of what is checked below
+            warnings.simplefilter("ignore")  # PEFT warns of what is checked below, and of entries it does not know
+            config = LoraConfig.from_pretrained(str(path))
+            config.inference_mode = True
             adapted = get_peft_model(model, config)
             weights = load_file(str(path / WEIGHTS))
             result: Any = set_peft_model_state_dict(adapted, weights)

@@ -453,6 +453,47 @@ def test_the_run_is_written(world):
     assert "<script>" not in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
+def test_a_run_that_generates_nothing_repeats_the_latency_and_says_when_it_was_measured(world):
+    """Only the same question on the same machine, never where replies were generated, and not when told otherwise."""
+    pytest.importorskip("peft", reason="the local target needs torch, transformers and peft")
+    from tiny_models import write_adapter, write_base
+
+    base = write_base(world.folder / "base", max_position_embeddings=4096)
+    adapter = write_adapter(world.folder / "lora", base)
+    # The end of a reply is far off for a random model; its latency is judged by no bar here.
+    (world.folder / "gate.toml").write_text(GATE.replace("bar = 2.0", "bar = 1000"))
+    (world.folder / "torchless.py").write_text(
+        "import sys\n\ndef pytest_unconfigure(config):\n    print('torch loaded:', 'torch' in sys.modules)\n"
+    )
+
+    def ask(*args):
+        local = ("--target=local", f"--base={base}", f"--adapter={adapter}", f"--run-store={world.folder / 'store'}")
+        result = world.run(*local, "-p", "torchless", *args, env={"PYTHONPATH": str(world.folder)})
+        assert "latency_p95" in result.stdout, result.out
+        return result.stdout, json.loads((world.run_folder() / "latency.json").read_text())
+
+    first, measured = ask()
+    again, repeated = ask()
+    anew, second = ask("--measure-latency")
+    path = world.run_folder() / "latency.json"
+    path.write_text(json.dumps(second | {"machine": second["machine"] | {"cpu": "another"}}))
+    moved, third = ask()
+
+    assert "was measured on this machine at" not in first + anew + moved
+    assert f"was measured on this machine at {measured['measured']} by run {world.run_folder().name}" in again
+    assert repeated == measured
+    assert "torch loaded: False" in again and "torch loaded: True" in anew
+    assert second["seconds"] != measured["seconds"] and third["seconds"] != second["seconds"]
+
+
+def test_a_recording_has_its_latency_from_the_recording(world):
+    """It is never taken from an earlier run."""
+    first, again = world.replay(), world.replay()
+
+    assert "was measured on this machine" not in first.stdout + again.stdout
+
+
 def test_the_summary_is_appended_for_github(world):
     """What stood in the file stays; a place that cannot be written is one line and changes no verdict."""
     path = world.folder / "step.md"

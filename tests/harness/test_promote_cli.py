@@ -106,7 +106,7 @@ def test_an_open_gate_makes_a_champion_with_a_receipt(world):
     assert predicate["passedTests"][0] == "case/selection-002"
     assert predicate["warnedTests"] == ["case/selection-001"]
     assert names[:4] == ["gate.toml", "case ids", "cases/selection", "toolset"]
-    assert names[4:] == ["system prompt", "decoding", "base", "target", "packages"]
+    assert names[4:] == ["system prompt", "decoding", "base", "target", "packages", "attempts"]
     assert predicate["toolgate"]["liveness"] == {"probes": 4, "differing": 4}
     assert predicate["toolgate"]["metrics"]["rates"]["tool_selection"]["k"] == 3
     assert str(world) not in json.dumps(statement)

@@ -19,10 +19,13 @@ from harness.runner import (
     LATENCY_SAMPLE,
     WARM_UP,
     Progress,
+    Timing,
+    describe_machine,
     measure_latency,
     measure_retention,
     prove_adapter_acts,
     read_run,
+    read_timing,
     run_cases,
     sample_cases,
     write_run,
@@ -236,6 +239,48 @@ def test_recorded_latency_is_given_back(tmp_path):
     target = recorded(tmp_path, {"*": {"text": "x", "seconds": 2.5}})
 
     assert measure_latency(CASES, target, PROMPT, ReplyStore(tmp_path / "s"), Decoding()) == [2.5] * 12
+
+
+def write_timed_run(folder: Path, machine: dict[str, str], changes: dict[str, object] | None = None) -> Path:
+    content = {"seconds": [0.5, 0.25], "measured": "2026-03-02T09:00:00+00:00", "machine": machine} | (changes or {})
+    write_run(folder, [], {}, about={}, varying={"latency.json": content})
+    return folder
+
+
+def test_a_timing_is_read_back_on_the_machine_that_measured_it(tmp_path):
+    """Another machine, other threads or other code measure anew."""
+    machine = describe_machine()
+    timing = read_timing(write_timed_run(tmp_path / "run", machine), machine)
+
+    assert machine == describe_machine() == {name: str(value) for name, value in machine.items()}
+    assert timing == Timing((0.5, 0.25), "2026-03-02T09:00:00+00:00", machine)
+    for name in machine:
+        assert read_timing(tmp_path / "run", machine | {name: "other"}) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"seconds": []}, id="no measurements"),
+        pytest.param({"seconds": [0.5, 0.0]}, id="no time at all"),
+        pytest.param({"seconds": [float("nan")]}, id="not a number"),
+        pytest.param({"seconds": 3}, id="not a list"),
+        pytest.param({"measured": "2026-03-02"}, id="a date without its hour"),
+        pytest.param({"measured": None}, id="no date"),
+        pytest.param({"machine": None}, id="no machine"),
+    ],
+)
+def test_a_timing_that_does_not_say_what_it_is_is_none(tmp_path, changes):
+    """It is measured again."""
+    assert read_timing(write_timed_run(tmp_path / "run", {}, changes), {}) is None
+
+
+def test_a_timing_of_an_unfinished_run_is_none(tmp_path):
+    folder = write_timed_run(tmp_path / "run", {})
+    (folder / "manifest.json").unlink()
+
+    assert read_timing(folder, {}) is None
+    assert read_timing(tmp_path / "nowhere", {}) is None
 
 
 def test_a_failed_request_ends_the_measurement(tmp_path):

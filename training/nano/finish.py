@@ -21,23 +21,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.memory import keep_memory
-
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-keep_memory()
 
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.prompt import render_llama3
+from harness.targets.memory import keep_memory
 from harness.types import Message
 from training.data import HANDCRAFTED
 from training.examples import Example, load_examples
 from training.generator import MAKERS, times, words
 from training.masking import Tokens, Vocabulary, read_vocabulary
 from training.nano.corpus import (
-    ASKS,
     STYLES,
     ChatMaker,
     Style,
@@ -49,7 +46,9 @@ from training.nano.corpus import (
     plain_messages,
     retell,
 )
+from training.nano.human import ASKS
 from training.packing import ATTENTION, pack_batch, register_attention, sum_loss
+from training.split import VALIDATION, content_key, read_lock
 
 SHARES = {"generated": 0.44, "handcrafted": 0.16, "lookup": 0.07, "request": 0.12, "other": 0.11, "ask": 0.02, "json": 0.03, "date": 0.03, "copy": 0.02}
 KINDS = {"single": 0.30, "contrastive": 0.12, "compound": 0.16, "crud": 0.22, "multi_turn": 0.08, "negative": 0.12}
@@ -112,14 +111,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=48, help="conversations per step")
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--leave-out", type=Path, help="ids of hand-written examples, one a line, that must stay unseen")
     arguments = parser.parse_args()
+    keep_memory()
     torch.manual_seed(arguments.seed)
     rng = random.Random(arguments.seed)
     words.EXTRA[:] = frequent_words(arguments.folder)
     maker = ChatMaker(arguments.folder)
-    unseen = set(arguments.leave_out.read_text(encoding="utf-8").split()) if arguments.leave_out else set()
-    examples = [e for e in load_examples(HANDCRAFTED, maker.prompt.toolset) if e.id not in unseen]
+    lock = read_lock()
+    written = load_examples(HANDCRAFTED, maker.prompt.toolset)
+    examples = [example for example in written if lock.get(content_key(example)) != VALIDATION]
     vocabulary = read_vocabulary(AutoTokenizer.from_pretrained(arguments.base))
     register_attention()
     model: Any = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.float32, attn_implementation=ATTENTION)
@@ -130,7 +130,7 @@ def main() -> None:
         torch.optim.Muon(matrices, lr=arguments.lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=arguments.lr, betas=(0.9, 0.98), weight_decay=0.0),
     )
-    print(f"{len(examples)} hand-written conversations, {len(unseen)} kept unseen; styles: {json.dumps(STYLES)}", flush=True)
+    print(f"{len(examples)} hand-written conversations, {len(written) - len(examples)} kept unseen; styles: {json.dumps(STYLES)}", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     began = said = time.monotonic()
     step, losses, tokens = 0, [], 0
