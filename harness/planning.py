@@ -124,7 +124,8 @@ def find_size(bar: float, true: float, power: float, limit: int = LIMIT) -> int 
 
         right = _fewest(sizes, bar)
         chances = bdtrc(right - 1, sizes, true)
-        return (right <= sizes) & (chances >= power)
+        served: Truths = (right <= sizes) & (chances >= power)
+        return served
 
     return _settles(serves, 1, limit)
 
@@ -213,7 +214,8 @@ def _fewest(sizes: Counts, bar: float) -> Counts:
     for _ in range(4):
         enough = np.where(right <= 0, 1.0, bdtrc(np.maximum(right - 1, 0), sizes, bar)) < alpha
         right = np.where(enough | (right > sizes), right, right + 1)
-    return right
+    fewest: Counts = right
+    return fewest
 
 
 def _counts(first: int, last: int) -> Counts:
