@@ -29,6 +29,7 @@ from typing import Any
 
 from harness.cases import digest_cases
 from harness.errors import DataError, StoreError
+from harness.files import sync_folder
 from harness.gate import NEGATIVE_PRECISION, READINGS, Profile, Require
 from harness.metrics import Metrics
 from harness.planning import fewest_right, luck_of_many, pass_chance
@@ -162,7 +163,7 @@ class Ledger:
                 with suppress(OSError):  # half a line would be dropped by the next writer anyway
                     os.ftruncate(handle, whole)
                 raise
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
             return _read_line(line)
         except OSError as error:
             raise self._failed("write", error) from None
@@ -346,11 +347,3 @@ def _read_small(path: Path) -> bytes:
 def _write_all(handle: int, data: bytes) -> None:
     while data:
         data = data[os.write(handle, data) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

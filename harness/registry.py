@@ -31,6 +31,7 @@ from typing import Literal
 
 from harness.attestation import Receipt, differences, digest_files, hash_folder, open_files, read_receipt
 from harness.errors import DataError, SetupError, StoreError
+from harness.files import sync_folder
 
 FORMAT = 1
 STATE = "registry.json"
@@ -263,7 +264,7 @@ class FolderRegistry:
                     )
             else:
                 staged.path.rename(path)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
         except OSError as error:
             raise _store_error("write", path, error) from None
         _write_file(self.receipt_path(receipt.digest), receipt.data)
@@ -359,7 +360,7 @@ def _copy_files(source: Path, folder: Path) -> dict[str, str]:
     if not found:
         raise SetupError(f"{source} holds no file. Give a folder with an adapter.")
     for place, _, _ in os.walk(folder):
-        _sync_folder(Path(place))
+        sync_folder(Path(place))
     return found
 
 
@@ -373,19 +374,11 @@ def _write_file(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
         raise _store_error("write", path, error) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _hex(digest: str) -> str:

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import StoreError
+from harness.files import sync_folder
 from harness.types import Message
 
 FORMAT = 1
@@ -138,17 +139,9 @@ def write_file(path: Path, data: bytes, *, sync: bool = True) -> None:
                 temporary.unlink()
             raise
         if sync:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as error:
         raise _store_error("write", path, error) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _checksum(reply: Mapping[str, object]) -> str:

@@ -178,6 +178,7 @@ class OpenProtocol(H11Protocol):
 
     transports: dict[Any, asyncio.Transport] = {}  # noqa: RUF012 - one table for all connections is the point
 
+    # asyncio declares BaseTransport; uvicorn narrows it as this does.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Remember the connection by the client's address, which is what a scope names."""
         super().connection_made(transport)

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from deploy.emulator.quirks import ASSUMED, CONFIG, WEIGHTS, WorkersAIError, check_create, now_text
 from harness.errors import DataError, SetupError
+from harness.files import sync_folder
 
 RECORD = "finetune.json"
 COPY_CHUNK = 1 << 20
@@ -117,7 +118,7 @@ class FinetuneStore:
             home = self.root / "accounts" / account / made.id
             home.parent.mkdir(parents=True, exist_ok=True)
             partial.rename(home)
-            _sync_folder(home.parent)
+            sync_folder(home.parent)
             self._account(account)[made.id] = made
             return made
 
@@ -139,7 +140,7 @@ class FinetuneStore:
                 if not path.parent.is_dir():
                     raise WorkersAIError(5033, finetune.id, status=404)  # deleted while its file came in
                 partial.rename(path)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -150,7 +151,7 @@ class FinetuneStore:
                 return
             home, grave = self.root / "accounts" / account / finetune.id, self.root / "partial" / finetune.id
             home.rename(grave)
-            _sync_folder(home.parent)
+            sync_folder(home.parent)
         shutil.rmtree(grave, ignore_errors=True)
 
     def folder(self, account: str, finetune: Finetune) -> Path:
@@ -190,11 +191,3 @@ def _write_synced(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         write(file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

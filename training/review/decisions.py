@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, SetupError
+from harness.files import sync_folder
 from harness.parsing import load_strict
 from harness.toolset import Toolset, load_toolset
 from training.examples import Example, format_example, parse_example
@@ -273,7 +274,7 @@ class DecisionLog:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._handle, path.read_bytes().rfind(b"\n") + 1)  # a line that a crash cut short
             self.decisions = read_decisions(path, toolset)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except BlockingIOError:
             self.close()
             raise SetupError(
@@ -367,11 +368,3 @@ def _parse_decision(line: str, toolset: Toolset) -> Decision:
         example=example,
         becomes=raw.get("becomes") if example else None,
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

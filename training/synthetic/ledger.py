@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.errors import DataError, SetupError, StoreError
+from harness.files import sync_folder
 from training.synthetic.plan import Plan, Request
 
 ROOM = 64 * 2**20  # bytes that must be free before anything is paid; a reply has about 20,000
@@ -134,8 +135,8 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
         for event in _read_events(path, content[:whole]):
             _apply(ledger.state, event)
         if not content:
-            _sync_folder(path.parent)
-            _sync_folder(path.parent.parent)
+            sync_folder(path.parent)
+            sync_folder(path.parent.parent)
         yield ledger
     finally:
         with suppress(OSError):  # a full disk was told of by append
@@ -248,11 +249,3 @@ def _apply_result(state: State, body: str) -> None:
 def _keep(state: State, name: str, body: str) -> None:
     state.replies.setdefault(name, body)
     state.failed.pop(name, None)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
