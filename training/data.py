@@ -22,6 +22,7 @@ from harness.errors import SetupError
 from harness.prompt import PromptSpec
 from training.examples import Example, ExampleError, check_example, format_example, load_examples
 from training.recipe import DataPart, GeneratorPart, Recipe
+from training.recombine import gather_pools, recombine
 from training.split import LeftOut, Lock, drop_near, read_lock, split_examples, unit_key
 
 ROOT = Path(__file__).parent
@@ -133,9 +134,24 @@ def user_turns(example: Example) -> list[str]:
     return [message["content"] for message in example.messages if message["role"] == "user"]
 
 
-def repeat_examples(examples: Iterable[Example], times: int) -> list[Example]:
-    """The examples of one epoch: hand-written ones come several times when the recipe says so."""
-    return [e for e in examples for _ in range(times if e.source == "handcrafted" else 1)]
+def repeat_examples(
+    examples: Sequence[Example], times: int, *, recombined: bool = False, seed: int = 0, cases: Path = CASES
+) -> list[Example]:
+    """The examples of one epoch: hand-written ones come several times when the recipe says so.
+
+    With ``recombined`` the copies after the first have other values (training.recombine), drawn by ``seed`` and taken
+    from these examples alone; a copy that came too close to a case is the original again.
+    """
+    if not recombined or times == 1:
+        return [e for e in examples for _ in range(times if e.source == "handcrafted" else 1)]
+    written = [e for e in examples if e.source == "handcrafted"]
+    pools = gather_pools(written)
+    made = [(e, recombine(e, pools, random.Random(f"{seed} {e.id} {n}"))) for e in written for n in range(times - 1)]
+    close = {found.index for found in close_to_cases([user_turns(copy) for _, copy in made], load_cases(cases))}
+    copies: dict[str, list[Example]] = {}
+    for place, (original, copy) in enumerate(made):
+        copies.setdefault(original.id, []).append(original if place in close else copy)
+    return [one for e in examples for one in (e, *copies.get(e.id, ()))]
 
 
 def count_data(dataset: Dataset) -> dict[str, dict[str, int]]:

@@ -109,7 +109,9 @@ def train_adapter(
     check_out(out, work, resume=resume)
     loaded = load_base(recipe, base)
     vocabulary = read_vocabulary(loaded.tokenizer)
-    examples = repeat_examples(dataset.examples, recipe.data.repeat)
+    examples = repeat_examples(
+        dataset.examples, recipe.data.repeat, recombined=recipe.data.recombine, seed=recipe.seed
+    )
     tokens = tokenise_examples(examples, prompt, vocabulary, max_length=recipe.max_length)
     micro = recipe.micro_batch_size or recipe.batch_size
     plan = plan_steps(

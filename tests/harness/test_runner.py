@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,13 @@ def start_run(server: LoopbackServer, store: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
+def wait_until(done: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_a_killed_run_goes_on_without_asking_twice(tmp_path):
     """kill -9 while the sixth reply is being made: the five stored ones are not asked again."""
     hold, reached = threading.Event(), threading.Event()
@@ -158,6 +167,8 @@ def test_a_killed_run_goes_on_without_asking_twice(tmp_path):
     with LoopbackServer(answer) as server:
         run = start_run(server, tmp_path)
         assert reached.wait(60)
+        # The sixth request may be on its way before the fifth reply is written.
+        wait_until(lambda: len(list(tmp_path.rglob("[!.]*.json"))) == 5)
         os.kill(run.pid, signal.SIGKILL)
         run.communicate()
         finished = set(server.asked) - {server.bodies[-1]["messages"][-1]["content"]}

@@ -19,9 +19,13 @@ from typing import Any, Literal
 from harness.parsing import parse_reply
 from harness.prompt import PromptSpec, load_prompt, render_llama3, weekday
 from harness.types import Message
-from training.generator import MAKERS, MIX, dialogues, times, words
+from training.data import HANDCRAFTED
+from training.examples import Example, load_examples
+from training.generator import MAKERS, dialogues, times, words
 from training.generator.dialogues import Dialogue, Turn
 from training.nano.human import ASK, ASKS, NONE, Utterance, read_utterances, split_utterances
+from training.recombine import gather_pools, recombine
+from training.split import TRAIN, content_key, read_lock
 
 # Sources whose licence lets weights be shared freely; LICENSES.md of the folder names each.
 PROSE = {"standard_ebooks": 0.7, "openstax_CC-BY": 1.0, "us_gov_web": 1.0, "african_storybook_pratham_en": 1.0}
@@ -98,6 +102,11 @@ REFUSALS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("name|old|made|from|hobbies|pets|bot|accent|language|user|work_for|ai", ("I'm an assistant for tasks, calendar, weather and e-mail.",)),
     ("quirky|chat|unhappy", ("I see. Tell me more if you like.",)),
 )  # fmt: skip
+# What the conversations of a document are, beside the hand-written ones; and what the generated ones among them are.
+WRITTEN = 0.5  # of the documents begin with a hand-written conversation
+SHARES = {"generated": 0.45, "lookup": 0.12, "request": 0.10, "ask": 0.02, "other": 0.12, "json": 0.05, "date": 0.10, "copy": 0.04}
+KINDS = {"single": 0.30, "contrastive": 0.12, "compound": 0.15, "crud": 0.23, "multi_turn": 0.08, "negative": 0.12}
+REQUESTS = {"createTask": 0.26, "createCalendarEvent": 0.30, "listTasks": 0.14, "sendEmail": 0.12, "getWeather": 0.18}
 OTHERWISE = ("I can't help with that; I help with tasks, calendar, weather and e-mail.",)
 
 
@@ -141,15 +150,23 @@ def _plain(turn: Turn, *, style: Style) -> Message:
 
 def pick_style(rng: random.Random) -> Style:
     """How the calls of a conversation are acknowledged."""
-    return rng.choices(("full", "brief", "json"), weights=(0.4, 0.25, 0.35))[0]
+    return rng.choices(("full", "brief", "json"), weights=(0.28, 0.17, 0.55))[0]
+
+
+def learnt_examples(prompt: PromptSpec) -> list[Example]:
+    """The hand-written examples of the side that may be learnt from (training/split.lock)."""
+    lock = read_lock()
+    return [example for example in load_examples(HANDCRAFTED, prompt.toolset) if lock.get(content_key(example)) == TRAIN]
 
 
 class ChatMaker:
     """Makes conversations: generated ones, human utterances with an answer, exercises."""
 
-    def __init__(self, folder: Path, prompt: PromptSpec | None = None) -> None:
-        """``folder`` holds human_utterances.jsonl.gz and pretrain/*.txt.gz."""
+    def __init__(self, folder: Path, prompt: PromptSpec | None = None, examples: Sequence[Example] | None = None) -> None:
+        """``folder`` holds human_utterances.jsonl.gz and pretrain/*.txt.gz; ``examples`` are those that may be learnt from."""
         self.prompt = prompt or load_prompt()
+        self.examples = learnt_examples(self.prompt) if examples is None else list(examples)
+        self.pools = gather_pools(self.examples)
         learn, _, _ = split_utterances(read_utterances(folder / "human_utterances.jsonl.gz"))
         self.requests = [row for row in learn if row.tool not in (NONE, ASK)]
         self.asks = [row for row in learn if row.tool == ASK]
@@ -163,21 +180,26 @@ class ChatMaker:
         self.chat = _chitchat(folder)
 
     def chat_document(self, rng: random.Random) -> str:
-        """One document: a system turn, then one conversation, or several under the project's own prompt."""
-        moment = times.moment(rng)
-        stamp = moment.isoformat(timespec="seconds")
+        """One document: a system turn, then one conversation or several; half of them begin with a hand-written one."""
         style = pick_style(rng)
-        if rng.random() < 0.33:
-            messages = [Message(role="system", content=self.system(stamp, style))]
-            for _ in range(rng.randint(2, 5)):
-                messages += self.conversation(rng, moment, style=style)
-            return render_llama3(messages, add_generation_prompt=False)
-        head = [rng.choice(ROLES), STYLES[style] if rng.random() < 0.9 or style != "full" else "", f"Current time: {stamp} ({weekday(stamp)})"]
-        rng.shuffle(head[:2])
-        messages = [Message(role="system", content="\n".join(part for part in head if part))]
-        for _ in range(1 if rng.random() < 0.8 else 2):
+        messages: list[Message] = []
+        moment = times.moment(rng)
+        if self.examples and rng.random() < WRITTEN:
+            example = rng.choice(self.examples)
+            if rng.random() < 0.8:
+                example = recombine(example, self.pools, rng)
+            moment = datetime.fromisoformat(example.now)
+            messages = retell(example.messages, style=style)
+        stamp = moment.isoformat(timespec="seconds")
+        own = rng.random() < 0.45
+        for _ in range((rng.randint(1, 4) if own else rng.choice((0, 0, 1, 2))) + (0 if messages else 1)):
             messages += self.conversation(rng, moment, style=style)
-        return render_llama3(messages, add_generation_prompt=False)
+        if own:
+            head = [self.system(stamp, style)]
+        else:
+            head = [rng.choice(ROLES), STYLES[style] if rng.random() < 0.9 or style != "full" else "", f"Current time: {stamp} ({weekday(stamp)})"]
+        system = Message(role="system", content="\n".join(part for part in head if part))
+        return render_llama3([system, *messages], add_generation_prompt=False)
 
     def system(self, stamp: str, style: Style) -> str:
         """The project's own system prompt, with a line that asks for the style where it is not the usual one."""
@@ -186,31 +208,29 @@ class ChatMaker:
 
     def conversation(self, rng: random.Random, moment: datetime, *, style: Style) -> list[Message]:
         """The turns of one conversation at a moment."""
-        roll = rng.random()
-        if roll < 0.33:
-            kind = rng.choices(list(MIX), weights=[0.38, 0.08, 0.10, 0.26, 0.08, 0.10])[0]
-            return plain_messages(MAKERS[kind](rng, moment), style=style)
-        if roll < 0.60:
-            return lookup_exercise(rng, moment, style=style)
-        if roll < 0.69:
+        kind = rng.choices(list(SHARES), weights=list(SHARES.values()))[0]
+        if kind == "request" or (style == "brief" and rng.random() < 0.25):
             return self.human_request(rng, style=style)
-        if roll < 0.72:
+        if kind == "generated":
+            return plain_messages(MAKERS[rng.choices(list(KINDS), weights=list(KINDS.values()))[0]](rng, moment), style=style)
+        if kind == "lookup":
+            return lookup_exercise(rng, moment, style=style)
+        if kind == "ask":
             row = rng.choice(self.asks)
             return _exchange(row.text, ASKS[row.proposed])
-        if roll < 0.83:
+        if kind == "other":
             row = rng.choice(self.others)
             return _exchange(row.text, self.refusal(rng, row))
-        if roll < 0.89:
+        if kind == "json":
             return json_exercise(rng)
-        if roll < 0.97:
-            return date_exercise(rng, moment)
-        return copy_exercise(rng)
+        return date_exercise(rng, moment) if kind == "date" else copy_exercise(rng)
 
     def human_request(self, rng: random.Random, *, style: Style) -> list[Message]:
         """A person's request and its acknowledgement."""
         # Without slots the values are unknown: such rows teach the action alone, and only where nothing more is asked for.
         pool = self.by_tool if style == "brief" else self.complete
-        row = rng.choice(pool[rng.choice(list(pool))])
+        tools = [tool for tool in REQUESTS if tool in pool]
+        row = rng.choice(pool[rng.choices(tools, weights=[REQUESTS[tool] for tool in tools])[0]])
         values = None if style == "brief" else slot_values(row)
         return _exchange(row.text, acknowledge(row.tool, values or {}, style=style))
 

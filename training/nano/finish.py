@@ -30,8 +30,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from harness.prompt import render_llama3
 from harness.targets.memory import keep_memory
 from harness.types import Message
-from training.data import HANDCRAFTED
-from training.examples import Example, load_examples
+from training.examples import Example
 from training.generator import MAKERS, times, words
 from training.masking import Tokens, Vocabulary, read_vocabulary
 from training.nano.corpus import (
@@ -48,7 +47,7 @@ from training.nano.corpus import (
 )
 from training.nano.human import ASKS
 from training.packing import ATTENTION, pack_batch, register_attention, sum_loss
-from training.split import VALIDATION, content_key, read_lock
+from training.recombine import recombine
 
 SHARES = {"generated": 0.44, "handcrafted": 0.16, "lookup": 0.07, "request": 0.12, "other": 0.11, "ask": 0.02, "json": 0.03, "date": 0.03, "copy": 0.02}
 KINDS = {"single": 0.30, "contrastive": 0.12, "compound": 0.16, "crud": 0.22, "multi_turn": 0.08, "negative": 0.12}
@@ -63,7 +62,7 @@ def draw_conversation(maker: ChatMaker, examples: Sequence[Example], rng: random
     kind = rng.choices(list(SHARES), weights=list(SHARES.values()))[0]
     stamp = moment.isoformat(timespec="seconds")
     if kind == "handcrafted" and examples:
-        example = rng.choice(examples)
+        example = recombine(rng.choice(examples), maker.pools, rng)
         return [Message(role="system", content=maker.system(example.now, style)), *retell(example.messages, style=style)]
     if kind == "lookup":
         turns = lookup_exercise(rng, moment, style=style)
@@ -117,9 +116,7 @@ def main() -> None:
     rng = random.Random(arguments.seed)
     words.EXTRA[:] = frequent_words(arguments.folder)
     maker = ChatMaker(arguments.folder)
-    lock = read_lock()
-    written = load_examples(HANDCRAFTED, maker.prompt.toolset)
-    examples = [example for example in written if lock.get(content_key(example)) != VALIDATION]
+    examples = maker.examples
     vocabulary = read_vocabulary(AutoTokenizer.from_pretrained(arguments.base))
     register_attention()
     model: Any = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.float32, attn_implementation=ATTENTION)
@@ -130,7 +127,7 @@ def main() -> None:
         torch.optim.Muon(matrices, lr=arguments.lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=arguments.lr, betas=(0.9, 0.98), weight_decay=0.0),
     )
-    print(f"{len(examples)} hand-written conversations, {len(written) - len(examples)} kept unseen; styles: {json.dumps(STYLES)}", flush=True)
+    print(f"{len(examples)} hand-written conversations; styles: {json.dumps(STYLES)}", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     began = said = time.monotonic()
     step, losses, tokens = 0, [], 0

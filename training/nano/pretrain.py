@@ -1,10 +1,11 @@
-"""Pretrain the embedded base on one GPU in minutes.
+"""Pretrain the embedded base in minutes, on one GPU or on several of one host.
 
 Covers: making the token streams on all cores, the model (weights named as transformers names Llama's), Muon with AdamW,
 a schedule over a given number of seconds, a check on unseen conversations, the weights in files of at most 15 MiB.
 Does not cover: the tokenizer (made before, on a CPU), putting the files together (training.nano.export).
 
     python -m training.nano.pretrain --folder DATA --tokenizer tokenizer.json --out OUT --seconds 400
+    torchrun --nproc-per-node 2 -m training.nano.pretrain ...   (each GPU takes its own rows; gradients are averaged)
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +29,15 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from training.generator import MIX, dialogue, times, words
+from training.generator import MAKERS, times, words
 from training.nano.corpus import ChatMaker, frequent_words, plain_messages, prose, spoken
 
 SHAPE: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 6, "rope_theta": 10000.0, "rms_norm_eps": 1e-5}
 LENGTH = 1024
-SHARES = (0.80, 0.14, 0.06)  # conversations, prose, dialogues
+KINDS = ("chat", "prose", "spoken")
+SHARES = (0.84, 0.11, 0.05)  # conversations, prose, dialogues
+RANK, WORLD = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+DEVICE = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
 class Attention(nn.Module):
@@ -145,32 +151,37 @@ def make_stream(task: tuple[str, str, str, int, int]) -> tuple[NDArray[np.uint16
     return np.concatenate(pieces), np.concatenate(weights), np.array(starts)
 
 
-def load_streams(folder: Path, tokenizer: Path, documents: int, workers: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """The three streams, made on all cores."""
+def make_streams(folder: Path, tokenizer: Path, documents: int, workers: int, out: Path) -> None:
+    """Make the three streams on all cores and leave them in ``out`` as arrays."""
     (folder / "words.json").write_text(json.dumps(frequent_words(folder)), encoding="utf-8")
-    tasks = [("chat", str(folder), str(tokenizer), 1000 + i, documents // (workers * 4)) for i in range(workers * 4)]
+    shares = max(1, min(workers * 4, documents // 200))
+    tasks = [("chat", str(folder), str(tokenizer), 1000 + i, documents // shares) for i in range(shares)]
     tasks += [(kind, str(folder), str(tokenizer), i, workers) for kind in ("prose", "spoken") for i in range(workers)]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         results = pool.map(make_stream, tasks, chunksize=1)
-    streams = []
-    for kind in ("chat", "prose", "spoken"):
+    out.mkdir(parents=True, exist_ok=True)
+    for kind in KINDS:
         parts = [result for task, result in zip(tasks, results, strict=True) if task[0] == kind]
         offsets = np.cumsum([0, *(len(p[0]) for p in parts)])
         starts = np.concatenate([p[2] + o for p, o in zip(parts, offsets, strict=False)])
-        ids = torch.from_numpy(np.concatenate([p[0] for p in parts]).astype(np.int16)).cuda()
-        weights = torch.from_numpy(np.concatenate([p[1] for p in parts])).cuda()
+        ids = np.concatenate([p[0] for p in parts]).astype(np.int16)
         starts = starts[starts < len(ids) - LENGTH - 1]
-        streams.append((ids, weights, torch.from_numpy(starts).cuda()))
         print(f"{kind}: {len(starts):,} documents, {len(ids):,} tokens", flush=True)
-    return streams
+        for name, array in (("ids", ids), ("weights", np.concatenate([p[1] for p in parts])), ("starts", starts)):
+            np.save(out / f"{kind}.{name}.npy", array)
+
+
+def read_streams(folder: Path) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Tokens, weights and starts of the documents of each stream, on this process's device."""
+    return [tuple(torch.from_numpy(np.load(folder / f"{kind}.{name}.npy")).to(DEVICE) for name in ("ids", "weights", "starts")) for kind in KINDS]  # type: ignore[misc]
 
 
 def draw(streams: list[tuple[Tensor, Tensor, Tensor]], rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Token ids [rows, LENGTH + 1] and weights of the same shape; each row starts at the start of a document."""
     ids, weights = [], []
-    span = torch.arange(LENGTH + 1, device="cuda")
+    span = torch.arange(LENGTH + 1, device=DEVICE)
     for share, (tokens, weight, starts) in zip(SHARES, streams, strict=True):
-        pick = torch.randint(len(starts), (max(1, round(rows * share)),), device="cuda", generator=generator)
+        pick = torch.randint(len(starts), (max(1, round(rows * share)),), device=DEVICE, generator=generator)
         where = starts[pick][:, None] + span
         ids.append(tokens[where].long())
         weights.append(weight[where].float())
@@ -181,16 +192,16 @@ def draw(streams: list[tuple[Tensor, Tensor, Tensor]], rows: int, generator: tor
 def greedy(model: nn.Module, prompts: list[list[int]], stop: int, pad: int, limit: int = 110) -> list[list[int]]:
     """Greedy continuations, all rows at once, without a cache (the model is tiny, the GPU is not)."""
     lengths = [len(p) for p in prompts]
-    ids = torch.full((len(prompts), max(lengths) + limit), pad, device="cuda")
+    ids = torch.full((len(prompts), max(lengths) + limit), pad, device=DEVICE)
     for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = torch.tensor(prompt, device="cuda")
-    at = torch.tensor(lengths, device="cuda")
-    done = torch.zeros(len(prompts), dtype=torch.bool, device="cuda")
-    rows = torch.arange(len(prompts), device="cuda")
+        ids[row, : len(prompt)] = torch.tensor(prompt, device=DEVICE)
+    at = torch.tensor(lengths, device=DEVICE)
+    done = torch.zeros(len(prompts), dtype=torch.bool, device=DEVICE)
+    rows = torch.arange(len(prompts), device=DEVICE)
     for _ in range(limit):
         width = int(at.max())
-        with torch.autocast("cuda", torch.bfloat16):
-            picks = torch.cat([model(part)[torch.arange(len(part), device="cuda"), where - 1].argmax(-1) for part, where in zip(torch.split(ids[:, :width], 128), torch.split(at, 128), strict=True)])
+        with torch.autocast(DEVICE.split(":", maxsplit=1)[0], torch.bfloat16):
+            picks = torch.cat([model(part)[torch.arange(len(part), device=DEVICE), where - 1].argmax(-1) for part, where in zip(torch.split(ids[:, :width], 128), torch.split(at, 128), strict=True)])
         ids[rows, at] = torch.where(done, pad, picks)
         done |= picks == stop
         at = torch.where(done, at, at + 1).clamp(max=ids.shape[1] - 1)
@@ -206,51 +217,87 @@ def check(model: nn.Module, tokenizer: Tokenizer, folder: Path) -> None:
     vocabulary = tokenizer.get_vocab()
     stop, pad = vocabulary["<|eot_id|>"], vocabulary["<|finetune_right_pad_id|>"]
     prompts, golds, kinds = [], [], []
-    for kind in MIX:
+    for kind in MAKERS:
         for _ in range(120):
             moment = times.moment(rng)
-            messages = plain_messages(dialogue(rng, moment, kind), style="full")
+            messages = plain_messages(MAKERS[kind](rng, moment), style="full")
             stamp = moment.isoformat(timespec="seconds")
             prompts.append(tokenizer.encode(maker.prompt.render(messages[:-1], stamp)).ids)
             golds.append(messages[-1]["content"])
             kinds.append(kind)
     replies = [tokenizer.decode([i for i in out if i not in (stop, pad)]) for out in greedy(model, prompts, stop, pad)]
-    for kind in MIX:
+    for kind in MAKERS:
         pairs = [(r.strip(), g) for r, g, k in zip(replies, golds, kinds, strict=True) if k == kind]
         print(f"{kind}: exact {sum(r == g for r, g in pairs)}/{len(pairs)}, same action {sum(r[:12] == g[:12] for r, g in pairs)}/{len(pairs)}")
         for r, g in [p for p in pairs if p[0] != p[1]][:4]:
             print(f"   got  {r!r}\n   gold {g!r}")
 
 
+def average_gradients(parameters: list[nn.Parameter]) -> None:
+    """The mean of the gradients over all processes, in one message."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in grads])
+    torch.distributed.all_reduce(flat)
+    flat /= WORLD
+    for grad, part in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
+        grad.copy_(part.view_as(grad))
+
+
+def write_parts(model: nn.Module, out: Path) -> None:
+    """The weights in bf16, in files of at most 15 MiB."""
+    weights = {name: p.detach().to(torch.bfloat16).contiguous().cpu() for name, p in model.state_dict().items()}
+    out.mkdir(parents=True, exist_ok=True)
+    parts: list[dict[str, Tensor]] = [{}]
+    for name in sorted(weights):
+        if sum(t.numel() * 2 for t in parts[-1].values()) + weights[name].numel() * 2 > 15 * 2**20:
+            parts.append({})
+        parts[-1][name] = weights[name]
+    for number, part in enumerate(parts):
+        save_file(part, out / f"part{number}.safetensors.new")
+        (out / f"part{number}.safetensors.new").replace(out / f"part{number}.safetensors")
+
+
 def main() -> None:
     """Make the streams, train for the given seconds, check, write the weights."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="utterances and pretrain/*.txt.gz")
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=400, help="time to train, without compilation")
     parser.add_argument("--documents", type=int, default=1_000_000)
-    parser.add_argument("--rows", type=int, default=128, help="rows of 1,024 tokens per step")
+    parser.add_argument("--rows", type=int, default=128, help="rows of 1,024 tokens per step and process")
     parser.add_argument("--lr", type=float, default=2.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init", type=Path, help="folder with part*.safetensors to go on from")
     parser.add_argument("--no-check", action="store_true", help="write the weights and stop")
     parser.add_argument("--hold", type=float, default=0.35, help="share of the time at the full rate, before it falls")
+    parser.add_argument("--save-every", type=float, default=100, help="seconds between two writes of the weights")
     arguments = parser.parse_args()
     began = time.time()
     torch.manual_seed(arguments.seed)
     torch.set_float32_matmul_precision("high")
-    streams = load_streams(arguments.folder, arguments.tokenizer, arguments.documents, os.cpu_count() or 1)
-    print(f"streams after {time.time() - began:.0f} s", flush=True)
+    if WORLD > 1:
+        if DEVICE != "cpu":
+            torch.cuda.set_device(DEVICE)
+        torch.distributed.init_process_group("gloo" if DEVICE == "cpu" else "nccl", timeout=timedelta(minutes=10))
+    streams_folder = arguments.out / "streams"
+    if RANK == 0:
+        make_streams(arguments.folder, arguments.tokenizer, arguments.documents, os.cpu_count() or 1, streams_folder)
+    if WORLD > 1:
+        torch.distributed.barrier()
+    streams = read_streams(streams_folder)
+    say = print if RANK == 0 else (lambda *_, **__: None)
+    say(f"streams after {time.time() - began:.0f} s", flush=True)
     tokenizer = Tokenizer.from_file(str(arguments.tokenizer))
-    model = Nano(tokenizer.get_vocab_size()).cuda()
-    for part in sorted(arguments.init.glob("part*.safetensors")) if arguments.init else ():
+    model = Nano(tokenizer.get_vocab_size()).to(DEVICE)
+    for part in sorted(arguments.init.glob("*.safetensors")) if arguments.init else ():
         model.load_state_dict({name: tensor.float() for name, tensor in load_file(part).items()}, strict=False)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    say(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    parameters = list(model.parameters())
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     muon = torch.optim.Muon(matrices, lr=arguments.lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
-    adam = torch.optim.AdamW(others, lr=arguments.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    adam = torch.optim.AdamW(others, lr=arguments.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=DEVICE != "cpu")
     optimizers: tuple[torch.optim.Optimizer, ...] = (muon, adam)
 
     def loss_of(ids: Tensor, weights: Tensor) -> Tensor:
@@ -259,11 +306,17 @@ def main() -> None:
         flat = weights[:, 1:].flatten()
         return (losses * flat).sum() / flat.sum()
 
-    compiled = torch.compile(loss_of)
-    generator = torch.Generator("cuda").manual_seed(arguments.seed)
-    start, step, seen = 0.0, 0, 0
+    compiled = torch.compile(loss_of) if DEVICE != "cpu" else loss_of
+    generator = torch.Generator(DEVICE).manual_seed(arguments.seed * WORLD + RANK)
+    start, saved, step, seen = 0.0, 0.0, 0, 0
+    left = torch.zeros(1, device=DEVICE)
     while True:
         done = (time.time() - start) / arguments.seconds if start else 0.0
+        if WORLD > 1 and step % 10 == 0:  # all processes stop at the same step and with the same rate
+            left[0] = done
+            torch.distributed.broadcast(left, 0)
+            shared = float(left[0])
+        done = shared if WORLD > 1 else done
         if done >= 1:
             break
         rate = min(1.0, (step + 1) / 150) * (1.0 if done < arguments.hold else max(0.02, 1 - (done - arguments.hold) / (1 - arguments.hold) * 0.98))
@@ -271,36 +324,36 @@ def main() -> None:
             for group in optimizer.param_groups:
                 group["lr"] = arguments.lr * rate
         ids, weights = draw(streams, arguments.rows, generator)
-        with torch.autocast("cuda", torch.bfloat16):
+        with torch.autocast(DEVICE.split(":", maxsplit=1)[0], torch.bfloat16):
             loss = compiled(ids, weights)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if WORLD > 1:
+            average_gradients(parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         step += 1
-        seen += ids.numel()
+        seen += ids.numel() * WORLD
         if step == 5:
-            torch.cuda.synchronize()
-            print(f"compiled after {time.time() - began:.0f} s", flush=True)
-            start, seen = time.time(), 0
+            loss.item()  # waits for the device
+            say(f"compiled after {time.time() - began:.0f} s", flush=True)
+            start, saved, seen = time.time(), time.time(), 0
         if step % 250 == 0:
-            print(f"step {step} loss {loss.item():.4f} lr {rate:.3f} tokens {seen / 1e6:.0f}M {seen / max(1e-9, time.time() - start) / 1e6:.2f}M/s {time.time() - start:.0f} s", flush=True)
-    print(f"trained {step} steps, {seen / 1e6:.0f}M tokens, loss {loss.item():.4f}", flush=True)
-    weights_out = {name: p.detach().to(torch.bfloat16).contiguous().cpu() for name, p in model.state_dict().items()}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    names = sorted(weights_out)
-    parts: list[dict[str, Tensor]] = [{}]
-    for name in names:
-        if sum(t.numel() * 2 for t in parts[-1].values()) + weights_out[name].numel() * 2 > 15 * 2**20:
-            parts.append({})
-        parts[-1][name] = weights_out[name]
-    for number, part in enumerate(parts):
-        save_file(part, arguments.out / f"part{number}.safetensors")
-    model.eval()
-    if not arguments.no_check:
-        check(model, tokenizer, arguments.folder)
-    print(f"all done after {time.time() - began:.0f} s")
+            say(f"step {step} loss {loss.item():.4f} lr {rate:.3f} tokens {seen / 1e6:.0f}M {seen / max(1e-9, time.time() - start) / 1e6:.2f}M/s {time.time() - start:.0f} s", flush=True)
+        if RANK == 0 and start and time.time() - saved > arguments.save_every:
+            write_parts(model, arguments.out)
+            saved = time.time()
+    say(f"trained {step} steps, {seen / 1e6:.0f}M tokens, loss {loss.item():.4f}", flush=True)
+    if RANK == 0:
+        write_parts(model, arguments.out)
+        model.eval()
+        if not arguments.no_check:
+            check(model, tokenizer, arguments.folder)
+        shutil.rmtree(streams_folder)
+        print(f"all done after {time.time() - began:.0f} s", flush=True)
+    if WORLD > 1:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
