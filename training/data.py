@@ -139,19 +139,19 @@ def repeat_examples(
 ) -> list[Example]:
     """The examples of one epoch: hand-written ones come several times when the recipe says so.
 
-    With ``recombined`` the copies after the first have other values (training.recombine), drawn by ``seed`` and taken
-    from these examples alone; a copy that came too close to a case is the original again.
+    With ``recombined`` hand-written examples have other values each time (training.recombine), drawn by ``seed`` and
+    taken from these examples alone; one that came too close to a case is the original again.
     """
-    if not recombined or times == 1:
+    if not recombined:
         return [e for e in examples for _ in range(times if e.source == "handcrafted" else 1)]
     written = [e for e in examples if e.source == "handcrafted"]
     pools = gather_pools(written)
-    made = [(e, recombine(e, pools, random.Random(f"{seed} {e.id} {n}"))) for e in written for n in range(times - 1)]
+    made = [(e, recombine(e, pools, random.Random(f"{seed} {e.id} {n}"))) for e in written for n in range(times)]
     close = {found.index for found in close_to_cases([user_turns(copy) for _, copy in made], load_cases(cases))}
     copies: dict[str, list[Example]] = {}
     for place, (original, copy) in enumerate(made):
         copies.setdefault(original.id, []).append(original if place in close else copy)
-    return [one for e in examples for one in (e, *copies.get(e.id, ()))]
+    return [one for e in examples for one in copies.get(e.id, (e,))]
 
 
 def count_data(dataset: Dataset) -> dict[str, dict[str, int]]:

@@ -46,7 +46,7 @@ class DataPart(Strict):
         Field(ge=1, le=20, description="how often a hand-written example comes per epoch, 1 to 20; 1 or 2 is usual"),
     ] = 1
     recombine: Annotated[
-        bool, Field(description="true or false: repeated examples have other titles, places, people and weeks")
+        bool, Field(description="true or false: hand-written examples with other titles, places, people, weeks")
     ] = False
     generator: Annotated[GeneratorPart, Field(description="a table [data.generator] with count, seed and mix")] = (
         GeneratorPart()

@@ -103,7 +103,7 @@ REFUSALS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("quirky|chat|unhappy", ("I see. Tell me more if you like.",)),
 )  # fmt: skip
 # What the conversations of a document are, beside the hand-written ones; and what the generated ones among them are.
-WRITTEN = 0.5  # of the documents begin with a hand-written conversation
+WRITTEN = 0.4  # of the documents begin with a hand-written conversation
 SHARES = {"generated": 0.45, "lookup": 0.12, "request": 0.10, "ask": 0.02, "other": 0.12, "json": 0.05, "date": 0.10, "copy": 0.04}
 KINDS = {"single": 0.30, "contrastive": 0.12, "compound": 0.15, "crud": 0.23, "multi_turn": 0.08, "negative": 0.12}
 REQUESTS = {"createTask": 0.26, "createCalendarEvent": 0.30, "listTasks": 0.14, "sendEmail": 0.12, "getWeather": 0.18}
@@ -180,7 +180,7 @@ class ChatMaker:
         self.chat = _chitchat(folder)
 
     def chat_document(self, rng: random.Random) -> str:
-        """One document: a system turn, then one conversation or several; half of them begin with a hand-written one."""
+        """One document: a system turn, then one conversation or several; two of five begin with a hand-written one."""
         style = pick_style(rng)
         messages: list[Message] = []
         moment = times.moment(rng)

@@ -34,7 +34,6 @@ from training.nano.corpus import ChatMaker, frequent_words, plain_messages, pros
 
 SHAPE: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 6, "rope_theta": 10000.0, "rms_norm_eps": 1e-5}
 LENGTH = 1024
-KINDS = ("chat", "prose", "spoken")
 SHARES = (0.84, 0.11, 0.05)  # conversations, prose, dialogues
 RANK, WORLD = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 DEVICE = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
@@ -151,29 +150,63 @@ def make_stream(task: tuple[str, str, str, int, int]) -> tuple[NDArray[np.uint16
     return np.concatenate(pieces), np.concatenate(weights), np.array(starts)
 
 
-def make_streams(folder: Path, tokenizer: Path, documents: int, workers: int, out: Path) -> None:
-    """Make the three streams on all cores and leave them in ``out`` as arrays."""
+def make_kind(kind: str, tasks: list[tuple[str, str, str, int, int]], pool: Any, out: Path, stop: Any = None) -> None:
+    """Make one stream on all cores of a pool and leave it in ``out`` as arrays, whole or not at all."""
+    parts = []
+    for part in pool.imap(make_stream, tasks):
+        if stop is not None and stop.is_set():
+            return
+        parts.append(part)
+    offsets = np.cumsum([0, *(len(p[0]) for p in parts)])
+    starts = np.concatenate([p[2] + o for p, o in zip(parts, offsets, strict=False)])
+    ids = np.concatenate([p[0] for p in parts]).astype(np.int16)
+    starts = starts[starts < len(ids) - LENGTH - 1]
+    print(f"{kind}: {len(starts):,} documents, {len(ids):,} tokens", flush=True)
+    work = out.with_name(out.name + ".new")
+    work.mkdir(parents=True, exist_ok=True)
+    for name, array in (("ids", ids), ("weights", np.concatenate([p[1] for p in parts])), ("starts", starts)):
+        np.save(work / f"{name}.npy", array)
+    work.rename(out)
+
+
+def make_streams(folder: Path, tokenizer: Path, documents: int, workers: int, out: Path, stop: Any) -> None:
+    """Prose, dialogues and a first lot of conversations; then one lot after the other, so that none is read twice.
+
+    The first lot is a fifth of the others: training begins with it while the next is made.
+    """
     (folder / "words.json").write_text(json.dumps(frequent_words(folder)), encoding="utf-8")
-    shares = max(1, min(workers * 4, documents // 200))
-    tasks = [("chat", str(folder), str(tokenizer), 1000 + i, documents // shares) for i in range(shares)]
-    tasks += [(kind, str(folder), str(tokenizer), i, workers) for kind in ("prose", "spoken") for i in range(workers)]
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        results = pool.map(make_stream, tasks, chunksize=1)
     out.mkdir(parents=True, exist_ok=True)
-    for kind in KINDS:
-        parts = [result for task, result in zip(tasks, results, strict=True) if task[0] == kind]
-        offsets = np.cumsum([0, *(len(p[0]) for p in parts)])
-        starts = np.concatenate([p[2] + o for p, o in zip(parts, offsets, strict=False)])
-        ids = np.concatenate([p[0] for p in parts]).astype(np.int16)
-        starts = starts[starts < len(ids) - LENGTH - 1]
-        print(f"{kind}: {len(starts):,} documents, {len(ids):,} tokens", flush=True)
-        for name, array in (("ids", ids), ("weights", np.concatenate([p[1] for p in parts])), ("starts", starts)):
-            np.save(out / f"{kind}.{name}.npy", array)
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for kind in ("prose", "spoken"):
+            make_kind(kind, [(kind, str(folder), str(tokenizer), i, workers) for i in range(workers)], pool, out / kind)
+        lot = 0
+        while not stop.is_set():
+            shares = max(1, min(workers * 4, documents // 200))
+            size = max(1, documents // shares // (1 if lot else 5))
+            make_kind("chat", [("chat", str(folder), str(tokenizer), 1000 + 10_000 * lot + i, size) for i in range(shares)], pool, out / f"chat{lot}", stop)
+            if lot > 1:
+                shutil.rmtree(out / f"chat{lot - 2}", ignore_errors=True)
+            lot += 1
 
 
-def read_streams(folder: Path) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Tokens, weights and starts of the documents of each stream, on this process's device."""
-    return [tuple(torch.from_numpy(np.load(folder / f"{kind}.{name}.npy")).to(DEVICE) for name in ("ids", "weights", "starts")) for kind in KINDS]  # type: ignore[misc]
+def read_stream(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, weights and starts of the documents of a stream, on this process's device."""
+    ids, weights, starts = (torch.from_numpy(np.load(folder / f"{name}.npy")).to(DEVICE) for name in ("ids", "weights", "starts"))
+    return ids, weights, starts
+
+
+def newest_lot(out: Path) -> int:
+    """The number of the last complete lot of conversations, -1 before the first."""
+    return max((int(folder.name[4:]) for folder in out.glob("chat*") if folder.suffix != ".new"), default=-1)
+
+
+def agree(number: float) -> float:
+    """What the first process says, on all of them."""
+    if WORLD == 1:
+        return number
+    said = torch.tensor([number], device=DEVICE, dtype=torch.float64)
+    torch.distributed.broadcast(said, 0)
+    return float(said[0])
 
 
 def draw(streams: list[tuple[Tensor, Tensor, Tensor]], rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -264,7 +297,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=400, help="time to train, without compilation")
-    parser.add_argument("--documents", type=int, default=1_000_000)
+    parser.add_argument("--documents", type=int, default=1_000_000, help="conversations' documents of a lot; the next lot is made meanwhile")
     parser.add_argument("--rows", type=int, default=128, help="rows of 1,024 tokens per step and process")
     parser.add_argument("--lr", type=float, default=2.5e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -280,12 +313,20 @@ def main() -> None:
         if DEVICE != "cpu":
             torch.cuda.set_device(DEVICE)
         torch.distributed.init_process_group("gloo" if DEVICE == "cpu" else "nccl", timeout=timedelta(minutes=10))
-    streams_folder = arguments.out / "streams"
+    made = arguments.out / "streams"
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    cores = os.cpu_count() or 1
+    maker = context.Process(target=make_streams, args=(arguments.folder, arguments.tokenizer, arguments.documents, max(1, cores - 2 * WORLD), made, stop))
     if RANK == 0:
-        make_streams(arguments.folder, arguments.tokenizer, arguments.documents, os.cpu_count() or 1, streams_folder)
-    if WORLD > 1:
-        torch.distributed.barrier()
-    streams = read_streams(streams_folder)
+        shutil.rmtree(made, ignore_errors=True)
+        maker.start()
+        while newest_lot(made) < 0 and maker.is_alive():
+            time.sleep(0.5)
+    lot = int(agree(newest_lot(made)))
+    if lot < 0:
+        raise SystemExit("No conversations could be made; the lines above say why.")
+    streams = [read_stream(made / kind) for kind in (f"chat{lot}", "prose", "spoken")]
     say = print if RANK == 0 else (lambda *_, **__: None)
     say(f"streams after {time.time() - began:.0f} s", flush=True)
     tokenizer = Tokenizer.from_file(str(arguments.tokenizer))
@@ -309,16 +350,15 @@ def main() -> None:
     compiled = torch.compile(loss_of) if DEVICE != "cpu" else loss_of
     generator = torch.Generator(DEVICE).manual_seed(arguments.seed * WORLD + RANK)
     start, saved, step, seen = 0.0, 0.0, 0, 0
-    left = torch.zeros(1, device=DEVICE)
+    done = 0.0
     while True:
-        done = (time.time() - start) / arguments.seconds if start else 0.0
-        if WORLD > 1 and step % 10 == 0:  # all processes stop at the same step and with the same rate
-            left[0] = done
-            torch.distributed.broadcast(left, 0)
-            shared = float(left[0])
-        done = shared if WORLD > 1 else done
+        if step % 10 == 0:  # all processes stop at the same step, and go on with the same rate
+            done = agree((time.time() - start) / arguments.seconds if start else 0.0)
         if done >= 1:
             break
+        if step % 100 == 0 and (newest := int(agree(newest_lot(made)))) > lot:
+            lot, streams[0] = newest, read_stream(made / f"chat{newest}")
+            say(f"lot {lot} of conversations at step {step}", flush=True)
         rate = min(1.0, (step + 1) / 150) * (1.0 if done < arguments.hold else max(0.02, 1 - (done - arguments.hold) / (1 - arguments.hold) * 0.98))
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -348,9 +388,11 @@ def main() -> None:
     if RANK == 0:
         write_parts(model, arguments.out)
         model.eval()
+        stop.set()
+        maker.join()
         if not arguments.no_check:
             check(model, tokenizer, arguments.folder)
-        shutil.rmtree(streams_folder)
+        shutil.rmtree(made)
         print(f"all done after {time.time() - began:.0f} s", flush=True)
     if WORLD > 1:
         torch.distributed.destroy_process_group()

@@ -1,0 +1,68 @@
+"""The text of the base: conversations answered in plain words, no tool call, nothing from the held-out side."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from harness.parsing import parse_reply
+from harness.prompt import load_prompt
+from training.data import HANDCRAFTED
+from training.examples import load_examples
+from training.nano.corpus import ChatMaker, learnt_examples
+from training.split import VALIDATION, content_key, read_lock
+
+ROWS = (
+    ("set up lunch with bo on friday", "calendar", "createCalendarEvent"),
+    ("add an event called picnic", "calendar", "createCalendarEvent"),
+    ("remind me to rake", "reminder", "createTask"),
+    ("what are my tasks", "todo_list", "listTasks"),
+    ("write mail to ann about the roof", "email", "sendEmail"),
+    ("is it raining", "weather", "getWeather"),
+    ("play some polka", "play_music", "NONE"),
+    ("hello there", "greeting", "NONE"),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Utterances and dialogues of our own in the form that the scripts read."""
+    slots = {"getWeather": [], "createTask": [["TaskContent", "rake"]]}
+    rows = [
+        {"text": f"{text} {word}".strip(), "label": label, "source": "test", "map": tool, "slots": slots.get(tool, [])}
+        for text, label, tool in ROWS
+        for word in ("", "please", "now", "thanks", "then", "ok")
+    ]
+    with gzip.open(tmp_path / "human_utterances.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "pretrain").mkdir()
+    with gzip.open(tmp_path / "pretrain" / "dialog_ms_chitchat.txt.gz", "wt", encoding="utf-8") as file:
+        file.write("User: hello there\nAssistant: Hi.\n")
+    return tmp_path
+
+
+def test_no_document_holds_a_tool_call(folder: Path) -> None:
+    maker = ChatMaker(folder)
+    rng = random.Random(5)
+    answers = 0
+    for _ in range(300):
+        document = maker.chat_document(rng)
+        for turn in document.split("<|start_header_id|>assistant<|end_header_id|>")[1:]:
+            reply = parse_reply(turn.partition("<|eot_id|>")[0].strip())
+            assert not reply.calls, turn
+            answers += 1
+    assert answers > 500
+
+
+def test_held_out_examples_are_not_learnt(folder: Path) -> None:
+    lock = read_lock()
+    learnt = {content_key(example) for example in learnt_examples(load_prompt())}
+    held_out = {content_key(e) for e in load_examples(HANDCRAFTED) if lock.get(content_key(e)) == VALIDATION}
+    assert held_out
+    assert learnt
+    assert not learnt & held_out
+    assert {content_key(example) for example in ChatMaker(folder).examples} == learnt
