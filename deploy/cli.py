@@ -3,8 +3,8 @@
 Covers: reading the command line, tables for people, JSON for programs, one line per error.
 Does not cover: any of the work.
 
-Exit status: 0 done, 1 an error, 2 wrong usage, 8 refused by preflight, probe or the gate, 9 bytes or receipt are
-not what they should be, 130 interrupted.
+Exit status: 0 done, 1 an error, 2 wrong usage, 8 refused by preflight, probe, switch or the gate, 9 bytes or receipt
+are not what they should be, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ from harness.errors import DataError, SetupError, ToolgateError
 
 if TYPE_CHECKING:
     from deploy.preflight import Finding
+    from deploy.switch import Switched
+    from harness.types import Case
 
 REFUSED, MISMATCH, INTERRUPTED = 8, 9, 130
 STATE = Path("deployments")
 EVALS = Path("evals")
+RIVAL = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
 COLOURS = {"ok": "green", "note": "yellow", "fail": "red"}
 P = ParamSpec("P")
 T = TypeVar("T")
 
 app = typer.Typer(
     name="deploy",
-    help="From a promoted adapter to traffic on Workers AI: preflight, export, upload, probe. Account and token come "
-    "from CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN, the address from CLOUDFLARE_API_BASE_URL.",
+    help="From a promoted adapter to traffic on Workers AI: preflight, export, upload, probe, parity, switch. Account "
+    "and token come from CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN, the address from CLOUDFLARE_API_BASE_URL.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -57,6 +60,15 @@ BaseOption = Annotated[
 ]
 StateOption = Annotated[Path, typer.Option("--state", help="Folder of journals and records; keep it.")]
 RegistryOption = Annotated[Path, typer.Option("--registry", help="Folder of the registry.")]
+StoreOption = Annotated[Path, typer.Option("--run-store", help="Where replies are kept.")]
+DryOption = Annotated[bool, typer.Option("--dry", help="Say what it would cost, and ask nothing.")]
+NamespaceOption = Annotated[
+    str | None,
+    typer.Option("--namespace", help="Id of the KV namespace that the Worker binds as SWITCH; default: the history's."),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print wrangler's command that does the same, and do nothing.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text.")]
 
 
@@ -249,13 +261,16 @@ def prune_command(
 ) -> None:
     """Remove half-made and old fine-tunes of ours.
 
-    Never one of an adapter that the registry's aliases stand for, and never one that was not uploaded from here.
+    Never one of an adapter that the registry's aliases stand for, that a switch put in traffic or a rollback would, and
+    never one that was not uploaded from here.
     """
     from deploy.finetunes import choose_pruned, list_finetunes, prune_finetunes
+    from deploy.switch import History, served_adapters
     from harness.registry import FolderRegistry
 
     protected = [entry.adapter for entry in FolderRegistry(registry).read().aliases.values()]
     with WorkersAI(load_credentials()) as api:
+        protected += served_adapters(History(state / api.credentials.place).read())
         chosen = choose_pruned(list_finetunes(api, state), keep, protected)
         gone = prune_finetunes(api, chosen, state) if yes else []
     if as_json:
@@ -300,12 +315,290 @@ def probe_command(
         raise typer.Exit(REFUSED)
 
 
+@app.command("parity")
+@one_line_errors
+def parity_command(
+    name: Annotated[str, typer.Argument(help="Name or id of a fine-tune.", metavar="NAME")],
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", help="The promoted adapter; default: the registry's copy.")
+    ] = None,
+    local_base: Annotated[
+        str | None, typer.Option("--local-base", help="Base of the local replies; default: the one the adapter names.")
+    ] = None,
+    cases: Annotated[Path, typer.Option("--cases", help="Case file, or a folder of them.")] = EVALS / "cases",
+    sample: Annotated[int, typer.Option("--sample", min=0, help="How many cases, always the same; 0 for all.")] = 200,
+    limit: Annotated[
+        float, typer.Option("--limit", help="Highest rate of disagreement, as the bound shows it.")
+    ] = 0.05,
+    run_store: StoreOption = Path(".toolgate"),
+    dry: DryOption = False,
+    registry: RegistryOption = Path("registry"),
+    state: StateOption = STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the served adapter with the local one, reply against reply, and keep the proof.
+
+    Replies that a run of pytest has stored are not asked again. Exit status 8 when the rate of disagreement is not
+    shown to be at or below the limit.
+    """
+    from deploy import parity
+    from deploy.finetunes import find_listed, recorded_facts
+    from harness.attestation import digest_files, hash_folder
+    from harness.prompt import load_prompt
+    from harness.registry import FolderRegistry
+    from harness.store import ReplyStore
+    from harness.targets import Decoding, LazyTarget, TargetSpec
+
+    asked = _sample(cases, sample)
+    with WorkersAI(load_credentials()) as api:
+        one = find_listed(api, name)
+        facts = recorded_facts(api, state, one)
+        place = state / api.credentials.place / one.name
+    digest = facts.get("adapter")
+    folder = adapter or (FolderRegistry(registry).adapter_path(digest) if isinstance(digest, str) else None)
+    if folder is None or not folder.is_dir():
+        raise SetupError(f"The adapter of {one.name} is not in {registry}. Give it with --adapter DIR.")
+    parity.check_adapter(facts, digest_files(hash_folder(folder)), one.name)
+    served = LazyTarget(TargetSpec("cloudflare", folder, None, {"lora": one.name}))
+    if dry:
+        _print_estimate([one.model], asked, as_json=as_json)
+        return
+    facts["when"] = _now().isoformat(timespec="seconds")
+    with _Bar() as on_step:
+        local = LazyTarget(TargetSpec("local", folder, local_base))
+        asking = (local, served, load_prompt(), ReplyStore(run_store), Decoding())
+        found = parity.compare_sides(asked, *asking, limit=limit, on_step=on_step)
+    record = parity.write_parity(place / parity.RECORD, found, facts)
+    if as_json:
+        _print(record)
+    else:
+        rows = [(d.case_id, d.why, d.local, d.served) for d in found.disagreements]
+        _print_table(("case", "why", "local", "served"), rows)
+        bound = "nothing" if found.bound is None else f"at most {found.bound:.1%}"
+        typer.echo(f"{len(rows)} of {found.cases} cases disagree ({bound}), {found.same_text} replies are equal")
+        typer.echo(f"right: local {found.right_local}, served {found.right_served}, McNemar p = {found.p:.3g}")
+        for reason in found.reasons:
+            typer.echo(f"- {reason}")
+        typer.echo(f"{'parity' if found.ok else 'NOT PROVEN'}: {one.name}\nrecord: {place / parity.RECORD}")
+    if not found.ok:
+        raise typer.Exit(REFUSED)
+
+
+@app.command("ab")
+@one_line_errors
+def ab_command(
+    name: Annotated[str, typer.Argument(help="Name or id of a fine-tune.", metavar="NAME")],
+    rival: Annotated[str, typer.Option("--rival", help="The model to compare with; it gets no adapter.")] = RIVAL,
+    cases: Annotated[Path, typer.Option("--cases", help="Case file, or a folder of them.")] = EVALS / "cases",
+    sample: Annotated[int, typer.Option("--sample", min=0, help="How many prompts, always the same; 0 for all.")] = 10,
+    dry: DryOption = False,
+    state: StateOption = STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the adapter with a large model on the same prompts: validity, tools, latency, cost, with paired tests.
+
+    Both are asked in turns, one request at a time. A killed comparison goes on with the same command.
+    """
+    from deploy import ab
+    from deploy.finetunes import find_listed, recorded_facts
+    from harness.prompt import load_prompt
+    from harness.targets import Decoding, TargetSpec, check_spec
+    from harness.targets.cloudflare import NO_LORA, CloudflareTarget
+
+    asked = _sample(cases, sample)
+    check_model(rival)
+    with WorkersAI(load_credentials()) as api:
+        one = find_listed(api, name)
+        facts = recorded_facts(api, state, one)
+        place = state / api.credentials.place / one.name
+    _print_estimate([one.model, rival], asked, as_json=as_json and dry, err=not dry)
+    if dry:
+        return
+    sides = [{"lora": one.name}, {"lora": NO_LORA, "model": rival}]
+    specs = [check_spec(TargetSpec("cloudflare", options=options)) for options in sides]
+    facts["when"] = _now().isoformat(timespec="seconds")
+    with CloudflareTarget(specs[0]) as small, CloudflareTarget(specs[1]) as large, _Bar() as on_step:
+        for side in (small, large):
+            side.say = functools.partial(typer.echo, err=True)
+        asking = (small, large, load_prompt(), Decoding(), place / ab.UNFINISHED)
+        found = ab.compare_models(asked, *asking, on_step=on_step)
+    ab.check_measured(found)
+    record = ab.write_comparison(place, found, facts)
+    if as_json:
+        _print(record)
+        return
+    _print_table(("over both", one.name, rival, "paired"), ab.table_rows(found))
+    for line in found.unmeasured:
+        typer.echo(f"not measured: {line}")
+    typer.echo(f"{found.prompts} prompts\nrecord: {place / ab.RECORD}")
+
+
+@app.command("switch")
+@one_line_errors
+def switch_command(
+    name: Annotated[str, typer.Argument(help="Name of a fine-tune.", metavar="NAME")],
+    trusted: Annotated[Path, typer.Option("--trusted", help="Folder of trusted public keys, *.pub.")],
+    namespace: NamespaceOption = None,
+    max_age: Annotated[float, typer.Option("--max-age", help="Hours that probe and parity may be old.")] = 24.0,
+    limit: Annotated[
+        float, typer.Option("--parity-limit", help="Highest rate of disagreement that parity's bound may show.")
+    ] = 0.05,
+    stored: Annotated[
+        bool, typer.Option("--stored-parity", help="Accept a parity whose replies were all stored before.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    registry: RegistryOption = Path("registry"),
+    profile: Annotated[str, typer.Option("--profile", help="Profile that the receipt must be of.")] = "release",
+    cases: Annotated[Path, typer.Option("--cases", help="Cases to compare the receipt with.")] = EVALS / "cases",
+    gate: Annotated[Path, typer.Option("--gate", help="Bars to compare the receipt with.")] = EVALS / "gate.toml",
+    local_base: Annotated[
+        str | None, typer.Option("--local-base", help="Base to compare the receipt with; default: where it is found.")
+    ] = None,
+    state: StateOption = STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the Worker ask for this adapter: only the champion, with receipt, upload, fresh probe and parity of it.
+
+    Writes the key that the Worker reads; all traffic moves, within a minute, without a deployment. A killed switch is
+    finished by the same command. Exit status 8 when evidence is missing, old or against it, 9 when it is about other
+    bytes.
+
+    A share of the traffic is not moved from here. wrangler does it, without this history and its checks, where the
+    Worker binds no SWITCH: wrangler versions upload --var ADAPTER:NAME, then wrangler versions deploy ID@10 OLD@90.
+    """
+    from deploy import switch
+    from harness.attestation import load_trusted
+    from harness.promotion import verify_adapter
+    from harness.registry import FolderRegistry
+
+    credentials = load_credentials()
+    place = FolderRegistry(registry)
+    champion = place.read().aliases.get("champion")
+    if champion is None:
+        raise SetupError(f"{registry} has no champion. Promote an adapter.")
+    folder = state / credentials.place
+    terms: dict[str, Any] = {"max_age": max_age, "limit": limit, "stored": stored}
+    found = switch.check_served(folder / name, name, champion.adapter, now=_now(), **terms)
+    data, keys = place.read_receipt(champion.receipt).data, load_trusted(trusted)
+    path = place.adapter_path(champion.adapter)
+    verified = verify_adapter(path, data, trusted=keys, gate=gate, cases=cases, profile=profile, base=local_base)
+    facts = {"adapter": champion.adapter, "receipt": champion.receipt, "signer": switch.check_receipt(verified)}
+    history = switch.History(folder)
+    if dry_run:
+        typer.echo(switch.show_command(switch.find_namespace(history.read(), namespace), name))
+        return
+    with switch.SwitchAPI(credentials) as api:
+        when = _now().isoformat(timespec="seconds")
+        done = switch.switch_adapter(api, history, name, namespace, {**facts, **found}, when=when)
+    _show_switched(done, history.path, as_json=as_json)
+
+
+@app.command("rollback")
+@one_line_errors
+def rollback_command(
+    namespace: NamespaceOption = None,
+    dry_run: DryRunOption = False,
+    state: StateOption = STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the adapter before back. Needs the history and one request: no receipt, no probe, no registry.
+
+    Where no adapter was set before, the key is removed, and the Worker's variable ADAPTER counts again. Given again, it
+    goes one further back.
+    """
+    from deploy import switch
+
+    credentials = load_credentials()
+    history = switch.History(state / credentials.place)
+    if dry_run:
+        entries = history.read()
+        place = switch.find_namespace(entries, namespace)
+        typer.echo(switch.show_command(place, switch.plan_rollback(entries, place)[1]))
+        return
+    with switch.SwitchAPI(credentials) as api:
+        done = switch.roll_back(api, history, namespace, when=_now().isoformat(timespec="seconds"))
+    _show_switched(done, history.path, as_json=as_json)
+
+
+@app.command("monitor")
+@one_line_errors
+def monitor_command(
+    files: Annotated[list[Path], typer.Argument(help="Log files; /dev/stdin reads a pipe.", metavar="FILE...")],
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="Folder of an eval run: the rates and the mix that it allows.")
+    ] = None,
+    adapter: Annotated[str, typer.Option("--adapter", help="Count this adapter's replies alone.")] = "",
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="Probability that a healthy adapter is ever reported, however long.")
+    ] = 0.01,
+    allow: Annotated[float, typer.Option("--allow", help="Rate of each problem that is allowed at least.")] = 0.02,
+    drift: Annotated[
+        float, typer.Option("--drift", help="How much a tool's share may grow over the baseline's.")
+    ] = 0.5,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is added, until an alarm.")] = False,
+    hours: Annotated[float, typer.Option("--hours", min=0, help="How long --follow goes on; 0 for ever.")] = 48,
+    webhook: Annotated[str | None, typer.Option("--webhook", help="https address that is told of an alarm.")] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="New file for replies that broke, as masked candidate cases.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch production without labels: unreadable, unknown, empty and failed replies, calls, latency, the mix of tools.
+
+    Reads lines of the Worker, wrangler tail --format json, Workers Logs, Logpush, and AI Gateway logs. Exit status 0
+    healthy, 8 alarm, 9 not readable. To switch back on an alarm:
+    python -m deploy monitor FILE --follow; test $? -ne 8 || python -m deploy rollback
+    """
+    import time
+    from contextlib import suppress
+
+    from harness.report import show_text
+    from harness.runner import read_run
+    from harness.toolset import load_toolset
+
+    from deploy import monitor
+    from deploy.traffic import Lines, read_logs
+
+    if webhook is not None:
+        monitor.check_webhook(webhook)
+    if export is not None:
+        monitor.check_export(export)
+    toolset, lines = load_toolset(), Lines()
+    allowed = monitor.read_baseline(read_run(baseline), toolset) if baseline else None
+    options = {"alpha": alpha, "allowed": allow, "drift": drift}
+    watch = monitor.Monitor(toolset, allowed, adapter=adapter, keep=export is not None, **options)
+    ends = time.monotonic() + hours * 3600 if hours else float("inf")
+    with suppress(KeyboardInterrupt):  # the end of --follow: what was read until then is reported
+        for reply in read_logs(files, lines, follow=follow, until=lambda: time.monotonic() >= ends):
+            watch.add(reply)
+            if follow and watch.alarms:
+                break
+    report = monitor.report_dict(watch, lines)
+    if as_json:
+        _print(report)
+    else:
+        _print_table(("replies", "found", "allowed", "state"), monitor.table_rows(watch))
+        skipped = f"{lines.other} of {lines.read} log entries are no replies, {lines.bad} are not readable"
+        typer.echo(f"{watch.replies} replies, {watch.left_out} of other adapters; {skipped}")
+        for line in lines.named:
+            typer.echo(f"not readable: {show_text(line)}")
+        for line in watch.alarms:
+            typer.echo(f"ALARM: {line}")
+    if export is not None:
+        count = monitor.write_candidates(export, watch)
+        typer.echo(f"{count} candidates: {export}. Names in free text are not masked: read them first.", err=True)
+    if watch.alarms:
+        refused = monitor.send_alarm(webhook, report) if webhook else ""
+        if refused:
+            typer.echo(f"Error: the webhook was not told: {refused}.", err=True)
+        raise typer.Exit(REFUSED)
+    if 2 * lines.bad > lines.read or not watch.replies:
+        named = ", ".join(map(str, files))
+        counts = f"{watch.replies} replies in {lines.read} entries, {lines.bad} not readable"
+        raise DataError(f"{named}: {counts}. Give the Worker's log.")
+
+
 # Each command below belongs to its own module: replace the line by  app.command(NAME)(one_line_errors(FUNCTION)).
-# parity    deploy/parity.py
-# ab        deploy/ab.py
-# switch    deploy/switch.py
-# rollback  deploy/switch.py
-# monitor   deploy/monitor.py
 app.command("emulate")(emulate)
 
 
@@ -321,6 +614,41 @@ def _find_adapter(name: str, registry: Path) -> Path:
     if entry is None:
         raise SetupError(f"{registry} has no {name}. Promote an adapter, or give a folder.")
     return place.check_entry(entry)
+
+
+def _sample(path: Path, size: int) -> list[Case]:
+    """A fixed sample of the cases; all of them for 0."""
+    from harness.cases import load_cases
+    from harness.runner import sample_cases
+
+    cases = load_cases(path)
+    if not cases:
+        raise SetupError(f"{path} holds no cases. Give a file with one case per line.")
+    return sample_cases(cases, size or len(cases))
+
+
+def _print_estimate(models: Sequence[str], cases: Sequence[Case], *, as_json: bool, err: bool = False) -> None:
+    from dataclasses import asdict
+
+    from harness.prompt import load_prompt
+    from harness.runner import build_prompts
+    from harness.targets import Decoding
+    from harness.targets.neurons import estimate_cost
+
+    texts = [one.text for one in build_prompts(cases, load_prompt())]
+    found = {model: estimate_cost(model, texts, Decoding().max_tokens) for model in models}
+    if as_json:
+        _print({model: asdict(one) for model, one in found.items()})
+        return
+    for model, one in found.items():
+        typer.echo(f"estimate for {model}: {one}", err=err)
+
+
+def _show_switched(done: Switched, history: Path, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    served, before = done.name or "the Worker's ADAPTER", done.before or "the Worker's ADAPTER"
+    _print(asdict(done) if as_json else f"{done.state}: {served}\nbefore: {before}\nhistory: {history}")
 
 
 def _show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:

@@ -86,7 +86,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of DESIGN.md section 6."""
     group = parser.getgroup("toolgate", "Toolgate: measure a tool-calling adapter and decide")
     add = group.addoption
-    add("--target", metavar="NAME", help="what is asked: local, openai, replay. Without a path, evals/ is collected")
+    add("--target", metavar="NAME", help="cloudflare, local, openai, replay or worker. Without a path: evals/")
     add("--adapter", metavar="DIR", help="LoRA adapter to judge; default: the embedded one (target local)")
     add("--base", metavar="ID|DIR", help="base model; default: the one that the adapter names")
     add("--profile", metavar="NAME", help=f"profile of gate.toml: its cases and bars (default: {DEFAULT_PROFILE})")
@@ -94,8 +94,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--run-store", metavar="DIR", help=f"where replies and runs are kept (default: {DEFAULT_STORE})")
     add("--replies", metavar="FILE", help="recorded replies (target replay)")
     add("--base-replies", metavar="FILE", help="recorded replies of the base model (target replay)")
-    add("--url", metavar="URL", help="address of an OpenAI-compatible API (target openai)")
-    add("--model", metavar="NAME", help="name of the model at that server (target openai)")
+    add("--url", metavar="URL", help="address of the Worker (target worker) or of an OpenAI-compatible API (openai)")
+    add("--model", metavar="NAME", help="name of the model there (targets cloudflare, openai)")
     add("--target-option", metavar="K=V", action="append", default=[], help="any other option of the target")
     add("--measure-latency", action="store_true", help="measure it anew, though an earlier run of the same did")
     add("--cases", metavar="PATH", help="cases, a file or a folder (default: evals/cases)")
@@ -404,6 +404,7 @@ class Controller:
         self.config = config
         self.settings = settings
         self.target = settings.target()
+        self.target.say = self._warn  # what asking costs, before and after
         self.expected = settings.expected()
         self.chosen = {_escape(case.id): case for case in settings.chosen()}
         self.prompt: PromptSpec = load_prompt()

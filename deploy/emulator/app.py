@@ -5,7 +5,7 @@ request, a log of requests for tests. The state survives kill -9.
 Does not cover: AI Gateway, the OpenAI-compatible endpoint (nobody knows whether it applies ``lora``), models that
 generate no text. It listens on loopback only, and believes any token that it was not told about.
 
-    /client/v4/...        the API; CLOUDFLARE_API_BASE_URL=http://127.0.0.1:PORT/client/v4
+    /client/v4/...        the API, and values of Workers KV; CLOUDFLARE_API_BASE_URL=http://127.0.0.1:PORT/client/v4
     POST /                the AI binding of workerd, through miniflare's remoteProxyConnectionString
     /emulator/faults      GET, POST, DELETE: faults to come (deploy.emulator.faults)
     /emulator/requests    GET, DELETE: what was asked, without headers that could hold a secret
@@ -65,7 +65,7 @@ from deploy.emulator.quirks import (
     run_failure,
     success,
 )
-from deploy.emulator.state import Finetune, FinetuneStore
+from deploy.emulator.state import Finetune, FinetuneStore, ValueStore
 
 OPENAPI = Path(__file__).parent / "openapi.json"
 API = "/client/v4"
@@ -116,6 +116,7 @@ class Emulator:
         self.settings = settings
         self.engine = Engine(settings.bases, settings.keep)
         self.store = FinetuneStore(settings.state)
+        self.values = ValueStore(settings.state)
         self.routes = tuple(route for route in ROUTES if settings.can_delete or not route.optional)
         self.faults = FaultPlan()
         self.requests: deque[dict[str, Any]] = deque(maxlen=LOGGED)
@@ -409,6 +410,31 @@ class Emulator:
         """Whether the token is alive; it does not tell what the token may do."""
         return _json(success({"id": "emulated", "status": "expired" if call.standing == "expired" else "active"}))
 
+    # Workers KV, as far as a switch of adapters asks; a namespace exists as soon as something is written
+
+    async def read_value(self, call: Call) -> Response:
+        """The value as it is, without an envelope. [docs]"""
+        value = await anyio.to_thread.run_sync(self.values.read, call.account, *_value_names(call))
+        return Response(value, 200, SERVER, "application/octet-stream")
+
+    async def write_value(self, call: Call) -> Response:
+        """The body is the value, or the field ``value`` of a multipart form. [docs]"""
+        value = await call.request.body()
+        if call.request.headers.get("content-type", "").startswith("multipart/form-data"):
+            try:
+                async with call.request.form() as form:
+                    field = form.get("value", "")
+                    value = await field.read() if isinstance(field, UploadFile) else field.encode()
+            except MultiPartException as error:
+                raise WorkersAIError(ASSUMED, f"Not a multipart form: {error.message}") from None
+        await anyio.to_thread.run_sync(self.values.write, call.account, *_value_names(call), value)
+        return _json(success({}))
+
+    async def delete_value(self, call: Call) -> Response:
+        """Gone at once; live it takes up to a minute to be so everywhere."""
+        await anyio.to_thread.run_sync(self.values.delete, call.account, *_value_names(call))
+        return _json(success({}))
+
     # control
 
     async def _answer_control(self, request: Request, path: str) -> Response:
@@ -456,6 +482,7 @@ class Route:
 
 
 ACCOUNT = "/accounts/(?P<account>[^/]+)"
+VALUE = f"{ACCOUNT}/storage/kv/namespaces/(?P<namespace>[^/]+)/values/(?P<key>[^/]+)"
 TUNE = f"{ACCOUNT}/ai/finetunes/(?P<wanted>(?!public$)[^/]+)"
 ROUTES = (
     Route("GET", f"{ACCOUNT}/ai/finetunes", "list", Emulator.list_finetunes),
@@ -468,6 +495,9 @@ ROUTES = (
     Route("GET", f"{ACCOUNT}/ai/models/schema", "models", Emulator.model_schema),
     Route("POST", f"{ACCOUNT}/ai/run", "run", Emulator.run_generic),
     Route("POST", f"{ACCOUNT}/ai/run/(?P<model>.+)", "run", Emulator.run_model),
+    Route("GET", VALUE, "kv", Emulator.read_value),
+    Route("PUT", VALUE, "kv", Emulator.write_value, writes=True),
+    Route("DELETE", VALUE, "kv", Emulator.delete_value, writes=True),
     Route("GET", "/accounts", "other", Emulator.list_accounts),
     Route("GET", "/memberships", "other", Emulator.list_memberships),
     Route("GET", "/user/tokens/verify", "other", Emulator.verify_token),
@@ -492,6 +522,16 @@ def _is_silent(fault: Fault | None) -> bool:
 
 def _json(body: Any, status: int = 200) -> Response:
     return JSONResponse(body, status, SERVER)
+
+
+def _value_names(call: Call) -> tuple[str, str]:
+    """Namespace and key. Live, a key may have 512 bytes of any kind; here it is the name of a file."""
+    namespace, key = call.names["namespace"], call.names["key"]
+    if not re.fullmatch(r"[0-9a-f]{32}", namespace):
+        raise WorkersAIError(10013)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key):
+        raise WorkersAIError(ASSUMED, f"The emulator takes keys of 1 to 64 of A-Z a-z 0-9 _ - only, not {key[:80]!r}")
+    return namespace, key
 
 
 def _parse_json(body: bytes, code: int) -> Any:

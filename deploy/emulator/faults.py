@@ -36,7 +36,7 @@ FAULTS = {
     "cut": "half of the body under the Content-Length of the whole, then the end",
     "base-reply": "run answers with the base model, silently without the adapter",
 }
-OPERATIONS = ("any", "run", "create", "upload", "list", "delete", "models", "other")
+OPERATIONS = ("any", "run", "create", "upload", "list", "delete", "models", "kv", "other")
 SECONDS = {"hang": 600.0, "slow": 5.0}
 THROTTLED, RETRY_AFTER = 971, 1  # the code of the API as a whole, and seconds; both assumed
 PIECES = 10

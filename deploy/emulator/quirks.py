@@ -69,6 +69,8 @@ ERRORS: Mapping[int, tuple[int, str]] = {
     5033: (400, "Finetune not found"),  # [live] 2026, undocumented; 3037 in 2024-25; status [assumed]
     7000: (400, "No route for that URI"),  # [live] also for %2F in a model's name and after a trailing slash
     7003: (404, "Could not route to that account, perhaps your object identifier is invalid?"),
+    10009: (404, "get: 'key not found'"),  # Workers KV; its codes are [assumed]
+    10013: (404, "namespace not found"),  # Workers KV
     10000: (401, "Authentication error"),  # 403 where the token is good and lacks the permission
     10405: (405, "Method not allowed for this authentication scheme"),
 }

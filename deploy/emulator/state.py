@@ -1,4 +1,4 @@
-"""The finetunes of the emulator, on disk.
+"""The finetunes and the KV values of the emulator, on disk.
 
 Covers: one folder per finetune, written so that kill -9 at any moment leaves it whole or not there; the files of an
 adapter, each written once; a lock, so that two emulators cannot share a folder.
@@ -8,6 +8,7 @@ Does not cover: what the API answers (``app``), which adapters can be served (``
     STATE/partial/                               what is being written; emptied at every start
     STATE/accounts/<account>/<id>/finetune.json  the record
     STATE/accounts/<account>/<id>/adapter/       adapter_config.json, adapter_model.safetensors, once uploaded
+    STATE/kv/<account>/<namespace>/<key>         a value
 """
 
 from __future__ import annotations
@@ -164,6 +165,38 @@ class FinetuneStore:
 
     def _account(self, account: str) -> dict[str, Finetune]:
         return self._known.setdefault(account, {})
+
+
+class ValueStore:
+    """Values of Workers KV; the folder is the FinetuneStore's, which holds the lock. Names are safe for paths."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock = threading.Lock()
+
+    def read(self, account: str, namespace: str, key: str) -> bytes:
+        """A value; WorkersAIError where there is none."""
+        try:
+            return self._path(account, namespace, key).read_bytes()
+        except FileNotFoundError:
+            raise WorkersAIError(10009) from None
+
+    def write(self, account: str, namespace: str, key: str, value: bytes) -> None:
+        """Set a value: after kill -9 it is the old one or the new one."""
+        path, partial = self._path(account, namespace, key), self.root / "partial" / f"{uuid.uuid4()}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            _write_synced(partial, lambda file: file.write(value))
+            partial.replace(path)
+            sync_folder(path.parent)
+
+    def delete(self, account: str, namespace: str, key: str) -> None:
+        """Remove a value; one that is not there is no error. [assumed]"""
+        with self._lock:
+            self._path(account, namespace, key).unlink(missing_ok=True)
+
+    def _path(self, account: str, namespace: str, key: str) -> Path:
+        return self.root / "kv" / account / namespace / key
 
 
 def _lock_file(path: Path) -> IO[str]:

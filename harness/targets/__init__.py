@@ -6,7 +6,8 @@ another; ``check_spec`` and ``LazyTarget.identity`` import no torch at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Self, cast
 
@@ -27,9 +28,11 @@ __all__ = [
 ]
 
 TARGETS: dict[str, str] = {
+    "cloudflare": "harness.targets.cloudflare:CloudflareTarget",
     "local": "harness.targets.local:LocalTarget",
     "openai": "harness.targets.openai_api:OpenAITarget",
     "replay": "harness.targets.replay:ReplayTarget",
+    "worker": "harness.targets.worker:WorkerTarget",
 }
 
 
@@ -69,6 +72,7 @@ class LazyTarget:
     def __init__(self, spec: TargetSpec) -> None:
         self._class = target_class(spec.name)
         self.spec = self._class.resolve(spec)
+        self.say: Callable[[str], None] = _print_line  # what a target has to say of itself: its cost before and after
         self._target: Target | None = None
         self._identity: Mapping[str, str] | None = None
 
@@ -106,12 +110,18 @@ class LazyTarget:
         """The target, built on the first call."""
         if self._target is None:
             self._target = self._class(self.spec)
+            if hasattr(self._target, "say"):
+                self._target.say = self.say
         return self._target
 
     def without_adapter(self) -> LazyTarget | None:
         """The base model alone, as a target of its own; None where that cannot be asked."""
         spec = self._class.without_adapter(self.spec)
-        return None if spec is None else LazyTarget(spec)
+        if spec is None:
+            return None
+        base = LazyTarget(spec)
+        base.say = self.say
+        return base
 
     def close(self) -> None:
         """Give the target's memory and connections back; it can be loaded again."""
@@ -124,3 +134,7 @@ class LazyTarget:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _print_line(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -14,19 +14,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Self
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ReadTimeoutError
-from urllib3.util.retry import Retry
 
 from harness.errors import SetupError, TargetError
 from harness.targets.adapter_folder import WEIGHTS, digest_adapter, read_adapter
 from harness.targets.base import ClosingTarget, Completion, Decoding, Prompt, TargetSpec, check_options, read_number
+from harness.targets.remote import GoneError, Repeats, ask_all
 
 OPTIONS = {
     "url": "where the API is, up to and with /v1",
@@ -44,30 +43,6 @@ TIMEOUT = 120
 RETRIES = 4
 AGAIN = (408, 429, 500, 502, 503, 504)
 CONNECT_TIMEOUT = 10
-
-
-@dataclass(frozen=True, slots=True)
-class _ServerGoneError(Exception):
-    """No connection: the other prompts would only wait for the same answer."""
-
-    why: str
-
-
-class _Retry(Retry):
-    """Repeats what a server refused or dropped, but not what it took too long for: that would take as long again."""
-
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: Any = None,
-        error: Exception | None = None,
-        *rest: Any,
-        **named: Any,
-    ) -> Self:
-        if isinstance(error, ReadTimeoutError):
-            raise error
-        return super().increment(method, url, response, error, *rest, **named)
 
 
 class OpenAITarget(ClosingTarget):
@@ -135,36 +110,11 @@ class OpenAITarget(ClosingTarget):
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator[tuple[int, Completion | TargetError]]:
         """Ask for all replies, some at once; a server that is gone is not asked again for the rest."""
-        gone: str | None = None
-        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="toolgate-openai")
-        try:
-            futures: dict[Future[Completion], int] = {
-                pool.submit(self._ask, prompt, decoding): index for index, prompt in enumerate(prompts)
-            }
-            for future in as_completed(futures):
-                index = futures[future]
-                if future.cancelled():
-                    yield index, TargetError(gone or "cancelled")
-                    continue
-                try:
-                    yield index, future.result()
-                except TargetError as error:
-                    yield index, error
-                except _ServerGoneError as error:
-                    gone = error.why
-                    for other in futures:
-                        other.cancel()
-                    yield index, TargetError(gone)
-        finally:
-            # An interrupted run must not wait for what is queued.
-            pool.shutdown(wait=False, cancel_futures=True)
+        return ask_all(prompts, partial(self._ask, decoding=decoding), self._concurrency)
 
     def time_one(self, prompt: Prompt, decoding: Decoding) -> Completion:
         """One request alone; the seconds are from sending to the whole reply, retries included."""
-        try:
-            return self._ask(prompt, decoding)
-        except _ServerGoneError as error:
-            raise TargetError(error.why) from None
+        return self._ask(prompt, decoding)
 
     def close(self) -> None:
         """Close the connections."""
@@ -187,7 +137,7 @@ class OpenAITarget(ClosingTarget):
                 f"{where} gave no reply within {self._timeout} s. Raise it with timeout=SECONDS."
             ) from None
         except requests.ConnectionError as error:
-            raise _ServerGoneError(_no_connection(where, error)) from None
+            raise GoneError(_no_connection(where, error)) from None
         except requests.RequestException as error:
             raise TargetError(f"{where} cannot be asked: {_first_line(str(error))}") from None
         seconds = time.perf_counter() - started
@@ -208,7 +158,7 @@ class OpenAITarget(ClosingTarget):
 
 def _open_session(spec: TargetSpec, retries: int, connections: int) -> requests.Session:
     session = requests.Session()
-    retry = _Retry(
+    retry = Repeats(
         total=retries,
         connect=min(retries, 2),
         status_forcelist=AGAIN,

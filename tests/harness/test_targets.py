@@ -41,7 +41,7 @@ def test_every_target_of_the_table_can_be_imported(name):
 def test_an_unknown_target_names_the_known_ones():
     with pytest.raises(SetupError) as caught:
         check_spec(TargetSpec("gpt"))
-    assert str(caught.value) == "Unknown target 'gpt'. Known targets: local, openai, replay."
+    assert str(caught.value) == "Unknown target 'gpt'. Known targets: cloudflare, local, openai, replay, worker."
 
 
 def test_decoding_without_tokens_is_refused():
