@@ -552,12 +552,11 @@ def monitor_command(
     import time
     from contextlib import suppress
 
+    from deploy import monitor
+    from deploy.traffic import Lines, read_logs
     from harness.report import show_text
     from harness.runner import read_run
     from harness.toolset import load_toolset
-
-    from deploy import monitor
-    from deploy.traffic import Lines, read_logs
 
     if webhook is not None:
         monitor.check_webhook(webhook)

@@ -50,7 +50,7 @@ class Journal:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise SetupError(f"Another upload holds {self.path}. Wait until it has ended.") from None
+                raise SetupError(f"Another process holds {self.path}. Wait until it has ended.") from None
             file.seek(0)
             entries, whole = read_entries(file.read(), self.path)
             file.truncate(whole)  # a line that a kill cut short announced nothing
@@ -72,7 +72,7 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise StoreError(f"Cannot write {self.path}: {error.strerror}. Free the disk and upload again.") from None
+            raise StoreError(f"Cannot write {self.path}: {error.strerror}. Free the disk and give the same command again.") from None
 
 
 @dataclass(frozen=True, slots=True)

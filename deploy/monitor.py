@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from deploy.traffic import Lines, LoggedReply, make_candidate
 from harness.errors import SetupError, StoreError
 from harness.metrics import clopper_pearson_lower
 from harness.parsing import parse_reply
@@ -34,8 +35,6 @@ from harness.runner import Run
 from harness.store import write_file
 from harness.toolset import Toolset
 from harness.types import Reply, ReplyKind, Verdict
-
-from deploy.traffic import Lines, LoggedReply, make_candidate
 
 PROBLEMS = ("failed", "malformed", "unknown tool", "schema violation", "empty")
 ALPHA = 0.01  # probability that a healthy adapter is ever reported

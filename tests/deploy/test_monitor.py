@@ -10,13 +10,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from harness.cases import load_cases, parse_case
-from harness.errors import CaseError
-from harness.parsing import parse_reply
-from harness.prompt import load_prompt
-from harness.runner import read_run, write_run
-from harness.scoring import score_reply
-from harness.toolset import load_toolset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -24,6 +17,13 @@ from typer.testing import CliRunner
 from deploy.cli import app
 from deploy.monitor import Latencies, Monitor, RateTest, judge_reply, read_baseline, send_alarm
 from deploy.traffic import MAX_LINE, Lines, LoggedReply, find_replies, make_candidate, mask_texts, read_logs
+from harness.cases import load_cases, parse_case
+from harness.errors import CaseError
+from harness.parsing import parse_reply
+from harness.prompt import load_prompt
+from harness.runner import read_run, write_run
+from harness.scoring import score_reply
+from harness.toolset import load_toolset
 
 TOOLSET = load_toolset()
 CALL = '```json\n{"tool": "createTask", "params": {"title": "call mom", "priority": "medium"}}\n```'

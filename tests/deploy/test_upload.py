@@ -407,7 +407,7 @@ def test_a_half_made_one_can_be_pruned_instead(server, api, checked, tmp_path):
 
 def test_two_uploads_at_once_do_not_meet(api, checked, tmp_path):
     folder = tmp_path / "state" / api.credentials.place / checked.export.name
-    with Journal(folder).hold(), pytest.raises(SetupError, match="Another upload holds"):
+    with Journal(folder).hold(), pytest.raises(SetupError, match="Another process holds"):
         send(api, checked, tmp_path)
 
 

@@ -1,7 +1,8 @@
 """Facebook's multilingual task-oriented dialogues: tab-separated alarms, reminders and weather.
 
 Covers: intent, slots as character spans ("12:17:location"), utterance, locale; English rows.
-Does not cover: Spanish and Thai. Nobody has cleared its licence for training: "unknown" keeps it out of a build.
+Does not cover: Spanish and Thai. Nobody has cleared its licence for training: it is "unknown", and a build
+warns of it.
 """
 
 from __future__ import annotations
