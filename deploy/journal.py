@@ -72,7 +72,9 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise StoreError(f"Cannot write {self.path}: {error.strerror}. Free the disk and give the same command again.") from None
+            raise StoreError(
+                f"Cannot write {self.path}: {error.strerror}. Free the disk and give the same command again."
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
