@@ -65,6 +65,17 @@ def gather_pools(examples: Iterable[Example]) -> Pools:
     return Pools({key: tuple(sorted(values)) for key, values in found.items()}, frozenset(verbs))
 
 
+def widen_pools(pools: Pools, more: Mapping[str, Iterable[str]]) -> Pools:
+    """The pools with more values, given by field ("createTask.title")."""
+    first = {value.split(maxsplit=1)[0].lower() for value in more.get("createTask.title", ())}
+    verbs = pools.verbs | first
+    found = {key: set(values) for key, values in pools.values.items()}
+    for field, values in more.items():
+        for value in values:
+            found.setdefault((field, _kind(value, verbs)), set()).add(value)
+    return Pools({key: tuple(sorted(values)) for key, values in found.items()}, frozenset(verbs))
+
+
 def recombine(example: Example, pools: Pools, rng: random.Random) -> Example:
     """The example with other values, weeks and offset; as it was where nothing can be changed safely.
 

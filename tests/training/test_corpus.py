@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.cases import close_to_cases, load_cases
 from harness.parsing import parse_reply
 from harness.prompt import load_prompt
-from training.data import HANDCRAFTED
+from training.data import CASES, HANDCRAFTED
 from training.examples import load_examples
-from training.nano.corpus import ChatMaker, learnt_examples
+from training.nano.corpus import LEXICON, ChatMaker, learnt_examples
 from training.split import VALIDATION, content_key, read_lock
 
 ROWS = (
@@ -66,3 +67,13 @@ def test_held_out_examples_are_not_learnt(folder: Path) -> None:
     assert learnt
     assert not learnt & held_out
     assert {content_key(example) for example in ChatMaker(folder).examples} == learnt
+
+
+def test_the_lexicon_holds_different_lines_far_from_every_case() -> None:
+    talk = [json.loads(line) for line in (LEXICON / "talk.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert all(said["say"].strip() and said["reply"].strip() for said in talk)
+    assert not any(parse_reply(said["reply"]).calls for said in talk)
+    phrases = [(LEXICON / name).read_text(encoding="utf-8").splitlines() for name in ("todos.txt", "events.txt")]
+    for lines in (*phrases, [said["say"] for said in talk]):
+        assert len({line.lower() for line in lines}) == len(lines) > 2000
+        assert close_to_cases([[line] for line in lines], load_cases(CASES)) == []

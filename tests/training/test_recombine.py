@@ -13,7 +13,7 @@ from harness.prompt import load_prompt
 from harness.types import ToolCall
 from training.data import HANDCRAFTED, repeat_examples
 from training.examples import Example, check_example, load_examples
-from training.recombine import Pools, gather_pools, recombine
+from training.recombine import Pools, gather_pools, recombine, widen_pools
 
 TOOLSET = load_prompt().toolset
 
@@ -95,6 +95,17 @@ def test_a_value_that_stands_twice_is_left_alone() -> None:
     example = made("call mom, i mean remind me to call mom", title="call mom")
     for seed in range(20):
         assert '"title": "call mom"' in recombine(example, pools, random.Random(seed)).messages[1]["content"]
+
+
+def test_wider_pools_bring_more_values() -> None:
+    example = made("remind me to water the ferns tomorrow", title="water the ferns", dueDate="2026-03-03")
+    pools = widen_pools(gather_pools([example]), {"createTask.title": [f"glaze pot {x}" for x in "abcdefgh"]})
+    titles = {
+        parse_reply(recombine(example, pools, random.Random(seed)).messages[1]["content"]).calls[0].params["title"]
+        for seed in range(40)
+    }
+    assert len(titles) > 5
+    assert "glaze pot a" in titles
 
 
 def test_an_epoch_holds_recombined_copies(written: list[Example]) -> None:

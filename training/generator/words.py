@@ -151,6 +151,8 @@ unit, locker, gate, slide, section, version, exercise, lesson, episode, issue, b
 
 # Any word list may be added at run time (the base model's data script adds a frequency list of its texts).
 EXTRA: list[str] = []
+DEEDS: list[str] = []  # more things to do, and more happenings; the base's text fills them (training.nano)
+HAPPENINGS: list[str] = []
 
 
 def made_up(rng: random.Random) -> str:
@@ -300,6 +302,8 @@ def fill(rng: random.Random, text: str) -> str:
 
 def todo(rng: random.Random) -> str:
     """Something to do, as a verb phrase: the title of a task."""
+    if DEEDS and rng.random() < 0.5:
+        return rng.choice(DEEDS)
     if rng.random() < 0.12:
         return _long_todo(rng)
     roll = rng.random()
@@ -348,6 +352,8 @@ def _long_todo(rng: random.Random) -> str:
 
 def event(rng: random.Random) -> str:
     """What an event is about: its summary."""
+    if HAPPENINGS and rng.random() < 0.5:
+        return rng.choice(HAPPENINGS)
     roll = rng.random()
     if roll < 0.45:
         return fill(rng, rng.choice(EVENT))

@@ -24,13 +24,14 @@ from training.examples import Example, load_examples
 from training.generator import MAKERS, dialogues, times, words
 from training.generator.dialogues import Dialogue, Turn
 from training.nano.human import ASK, ASKS, NONE, Utterance, read_utterances, split_utterances
-from training.recombine import gather_pools, recombine
+from training.recombine import gather_pools, recombine, widen_pools
 from training.split import TRAIN, content_key, read_lock
 
 # Sources whose licence lets weights be shared freely; LICENSES.md of the folder names each.
 PROSE = {"standard_ebooks": 0.7, "openstax_CC-BY": 1.0, "us_gov_web": 1.0, "african_storybook_pratham_en": 1.0}
 DIALOGUES = {"dialog_star": 1.0, "dialog_taskmaster4": 1.0, "dialog_ms_chitchat": 0.2, "dialog_chatterbot": 1.0}
 SEPARATOR = "<|doc|>"
+LEXICON = Path(__file__).with_name("lexicon")  # written by hand: things to do, happenings, talk that needs no tool
 
 Style = Literal["full", "brief", "json"]
 # The line of the system prompt that asks for the style; without one the action and its values are named in a sentence.
@@ -104,7 +105,7 @@ REFUSALS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 # What the conversations of a document are, beside the hand-written ones; and what the generated ones among them are.
 WRITTEN = 0.4  # of the documents begin with a hand-written conversation
-SHARES = {"generated": 0.45, "lookup": 0.12, "request": 0.10, "ask": 0.02, "other": 0.12, "json": 0.05, "date": 0.10, "copy": 0.04}
+SHARES = {"generated": 0.45, "lookup": 0.12, "request": 0.10, "ask": 0.01, "talk": 0.05, "other": 0.09, "json": 0.05, "date": 0.09, "copy": 0.04}
 KINDS = {"single": 0.30, "contrastive": 0.12, "compound": 0.15, "crud": 0.23, "multi_turn": 0.08, "negative": 0.12}
 REQUESTS = {"createTask": 0.26, "createCalendarEvent": 0.30, "listTasks": 0.14, "sendEmail": 0.12, "getWeather": 0.18}
 OTHERWISE = ("I can't help with that; I help with tasks, calendar, weather and e-mail.",)
@@ -153,6 +154,13 @@ def pick_style(rng: random.Random) -> Style:
     return rng.choices(("full", "brief", "json"), weights=(0.28, 0.17, 0.55))[0]
 
 
+def widen_words(folder: Path) -> None:
+    """Let the generator use the frequent words of the prose, and the lexicon's deeds and happenings."""
+    words.EXTRA[:] = frequent_words(folder)
+    words.DEEDS[:] = (LEXICON / "todos.txt").read_text(encoding="utf-8").splitlines()
+    words.HAPPENINGS[:] = (LEXICON / "events.txt").read_text(encoding="utf-8").splitlines()
+
+
 def learnt_examples(prompt: PromptSpec) -> list[Example]:
     """The hand-written examples of the side that may be learnt from (training/split.lock)."""
     lock = read_lock()
@@ -166,7 +174,8 @@ class ChatMaker:
         """``folder`` holds human_utterances.jsonl.gz and pretrain/*.txt.gz; ``examples`` are those that may be learnt from."""
         self.prompt = prompt or load_prompt()
         self.examples = learnt_examples(self.prompt) if examples is None else list(examples)
-        self.pools = gather_pools(self.examples)
+        self.pools = widen_pools(gather_pools(self.examples), {"createTask.title": words.DEEDS, "createCalendarEvent.summary": words.HAPPENINGS})
+        self.talk = [json.loads(line) for line in (LEXICON / "talk.jsonl").read_text(encoding="utf-8").splitlines()]
         learn, _, _ = split_utterances(read_utterances(folder / "human_utterances.jsonl.gz"))
         self.requests = [row for row in learn if row.tool not in (NONE, ASK)]
         self.asks = [row for row in learn if row.tool == ASK]
@@ -221,6 +230,9 @@ class ChatMaker:
         if kind == "other":
             row = rng.choice(self.others)
             return _exchange(row.text, self.refusal(rng, row))
+        if kind == "talk":
+            said = rng.choice(self.talk)
+            return _exchange(said["say"], said["reply"])
         if kind == "json":
             return json_exercise(rng)
         return date_exercise(rng, moment) if kind == "date" else copy_exercise(rng)

@@ -31,7 +31,7 @@ from harness.prompt import render_llama3
 from harness.targets.memory import keep_memory
 from harness.types import Message
 from training.examples import Example
-from training.generator import MAKERS, times, words
+from training.generator import MAKERS, times
 from training.masking import Tokens, Vocabulary, read_vocabulary
 from training.nano.corpus import (
     STYLES,
@@ -39,11 +39,11 @@ from training.nano.corpus import (
     Style,
     copy_exercise,
     date_exercise,
-    frequent_words,
     json_exercise,
     lookup_exercise,
     plain_messages,
     retell,
+    widen_words,
 )
 from training.nano.human import ASKS
 from training.packing import ATTENTION, pack_batch, register_attention, sum_loss
@@ -114,7 +114,7 @@ def main() -> None:
     keep_memory()
     torch.manual_seed(arguments.seed)
     rng = random.Random(arguments.seed)
-    words.EXTRA[:] = frequent_words(arguments.folder)
+    widen_words(arguments.folder)
     maker = ChatMaker(arguments.folder)
     examples = maker.examples
     vocabulary = read_vocabulary(AutoTokenizer.from_pretrained(arguments.base))

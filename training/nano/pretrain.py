@@ -11,13 +11,13 @@ Does not cover: the tokenizer (made before, on a CPU), putting the files togethe
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import random
 import shutil
 import time
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from training.generator import MAKERS, times, words
-from training.nano.corpus import ChatMaker, frequent_words, plain_messages, prose, spoken
+from training.generator import MAKERS, times
+from training.nano.corpus import ChatMaker, plain_messages, prose, spoken, widen_words
 
 SHAPE: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 6, "rope_theta": 10000.0, "rms_norm_eps": 1e-5}
 LENGTH = 1024
@@ -120,6 +120,13 @@ class Nano(nn.Module):
         return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
 
 
+@cache
+def chat_maker(folder: Path) -> ChatMaker:
+    """Made once in each process: it reads all examples and utterances."""
+    widen_words(folder)
+    return ChatMaker(folder)
+
+
 def make_stream(task: tuple[str, str, str, int, int]) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.int64]]:
     """Tokens, loss weights (in halves) and document starts of one worker's share of a stream."""
     kind, folder, tokenizer_file, seed, count = task
@@ -128,8 +135,7 @@ def make_stream(task: tuple[str, str, str, int, int]) -> tuple[NDArray[np.uint16
     rng = random.Random(seed)
     path = Path(folder)
     if kind == "chat":
-        words.EXTRA[:] = json.loads((path / "words.json").read_text(encoding="utf-8"))
-        maker = ChatMaker(path)
+        maker = chat_maker(path)
         texts = [maker.chat_document(rng) for _ in range(count)]
     else:
         texts = ["<|begin_of_text|>" + text if kind == "prose" else text for i, text in enumerate((prose if kind == "prose" else spoken)(path, random.Random(0))) if i % count == seed]
@@ -174,7 +180,6 @@ def make_streams(folder: Path, tokenizer: Path, documents: int, workers: int, ou
 
     The first lot is a fifth of the others: training begins with it while the next is made.
     """
-    (folder / "words.json").write_text(json.dumps(frequent_words(folder)), encoding="utf-8")
     out.mkdir(parents=True, exist_ok=True)
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for kind in ("prose", "spoken"):

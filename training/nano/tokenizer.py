@@ -21,7 +21,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from training.generator import generate, words
-from training.nano.corpus import ChatMaker, frequent_words, prose, spoken
+from training.nano.corpus import ChatMaker, prose, spoken, widen_words
 
 VOCABULARY = 5120
 SPECIAL = (
@@ -74,7 +74,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, chat_template: str) -> No
 
 def sample_texts(folder: Path, seed: int) -> Iterator[str]:
     """What base and adapter read, in the shares that decide which words become one token."""
-    words.EXTRA[:] = frequent_words(folder)
+    widen_words(folder)
     maker, rng = ChatMaker(folder), random.Random(seed)
     tools = maker.prompt.toolset.docs()
     for _ in range(22_000):
