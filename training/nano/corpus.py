@@ -170,10 +170,10 @@ def learnt_examples(prompt: PromptSpec) -> list[Example]:
 class ChatMaker:
     """Makes conversations: generated ones, human utterances with an answer, exercises."""
 
-    def __init__(self, folder: Path, prompt: PromptSpec | None = None, examples: Sequence[Example] | None = None) -> None:
-        """``folder`` holds human_utterances.jsonl.gz and pretrain/*.txt.gz; ``examples`` are those that may be learnt from."""
+    def __init__(self, folder: Path, prompt: PromptSpec | None = None) -> None:
+        """``folder`` holds human_utterances.jsonl.gz and pretrain/*.txt.gz."""
         self.prompt = prompt or load_prompt()
-        self.examples = learnt_examples(self.prompt) if examples is None else list(examples)
+        self.examples = learnt_examples(self.prompt)
         self.pools = widen_pools(gather_pools(self.examples), {"createTask.title": words.DEEDS, "createCalendarEvent.summary": words.HAPPENINGS})
         self.talk = [json.loads(line) for line in (LEXICON / "talk.jsonl").read_text(encoding="utf-8").splitlines()]
         learn, _, _ = split_utterances(read_utterances(folder / "human_utterances.jsonl.gz"))
