@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from deploy.codes import NO_FINETUNE, NO_ROUTE, ApiError
 from harness.targets.workers_ai import (
     MODEL,
     Answer,
@@ -25,6 +24,7 @@ from harness.targets.workers_ai import (
     load_credentials,
     read_finetune,
 )
+from harness.targets.workers_ai_codes import NO_FINETUNE, NO_ROUTE, ApiError
 
 __all__ = [
     "MODEL",

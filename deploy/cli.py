@@ -27,6 +27,7 @@ from harness.errors import DataError, SetupError, ToolgateError
 if TYPE_CHECKING:
     from deploy.preflight import Finding
     from deploy.switch import Switched
+    from harness.targets.workers_ai import Finetune
     from harness.types import Case
 
 REFUSED, MISMATCH, INTERRUPTED = 8, 9, 130
@@ -295,14 +296,11 @@ def probe_command(
     (refused). Exit status 8 when one of these fails.
     """
     from deploy import probe
-    from deploy.finetunes import find_listed, recorded_facts
     from harness.prompt import load_prompt
 
     with WorkersAI(load_credentials()) as api, _Bar() as on_step:
-        one = find_listed(api, name)
+        one, facts, place = _find_uploaded(api, name, state)
         found = probe.probe_adapter(api, one.model, one.name, load_prompt(), on_step=on_step)
-        place = state / api.credentials.place / one.name
-        facts = recorded_facts(api, state, one)
     facts["when"] = _now().isoformat(timespec="seconds")
     record = probe.write_probe(place / probe.RECORD, found, facts)
     if as_json:
@@ -342,7 +340,6 @@ def parity_command(
     shown to be at or below the limit.
     """
     from deploy import parity
-    from deploy.finetunes import find_listed, recorded_facts
     from harness.attestation import digest_files, hash_folder
     from harness.prompt import load_prompt
     from harness.registry import FolderRegistry
@@ -351,9 +348,7 @@ def parity_command(
 
     asked = _sample(cases, sample)
     with WorkersAI(load_credentials()) as api:
-        one = find_listed(api, name)
-        facts = recorded_facts(api, state, one)
-        place = state / api.credentials.place / one.name
+        one, facts, place = _find_uploaded(api, name, state)
     digest = facts.get("adapter")
     folder = adapter or (FolderRegistry(registry).adapter_path(digest) if isinstance(digest, str) else None)
     if folder is None or not folder.is_dir():
@@ -400,7 +395,6 @@ def ab_command(
     Both are asked in turns, one request at a time. A killed comparison goes on with the same command.
     """
     from deploy import ab
-    from deploy.finetunes import find_listed, recorded_facts
     from harness.prompt import load_prompt
     from harness.targets import Decoding, TargetSpec, check_spec
     from harness.targets.cloudflare import NO_LORA, CloudflareTarget
@@ -408,9 +402,7 @@ def ab_command(
     asked = _sample(cases, sample)
     check_model(rival)
     with WorkersAI(load_credentials()) as api:
-        one = find_listed(api, name)
-        facts = recorded_facts(api, state, one)
-        place = state / api.credentials.place / one.name
+        one, facts, place = _find_uploaded(api, name, state)
     _print_estimate([one.model, rival], asked, as_json=as_json and dry, err=not dry)
     if dry:
         return
@@ -599,6 +591,14 @@ def monitor_command(
 
 # Each command below belongs to its own module: replace the line by  app.command(NAME)(one_line_errors(FUNCTION)).
 app.command("emulate")(emulate)
+
+
+def _find_uploaded(api: WorkersAI, name: str, state: Path) -> tuple[Finetune, dict[str, object], Path]:
+    """A fine-tune by name or id, what ties it to bytes, and the folder of its records."""
+    from deploy.finetunes import find_listed, recorded_facts
+
+    one = find_listed(api, name)
+    return one, recorded_facts(api, state, one), state / api.credentials.place / one.name
 
 
 def _find_adapter(name: str, registry: Path) -> Path:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.api import Finetune, WorkersAI
-from deploy.codes import ApiError
 from deploy.export import NAME
 from deploy.journal import open_journal, read_entries, read_journals, read_progress
 from harness.errors import SetupError
+from harness.targets.workers_ai_codes import ApiError
 
 
 @dataclass(frozen=True, slots=True)

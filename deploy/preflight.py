@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.api import Finetune, WorkersAI
-from deploy.codes import ApiError
 from harness.errors import SetupError
 from harness.gate import MEGABYTE
 from harness.targets.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, Tensor, read_adapter
+from harness.targets.workers_ai_codes import ApiError
 
 SNAPSHOT = Path(__file__).parent / "models-2026-09-21.json"
 MANIFEST = "manifest.json"  # of an export

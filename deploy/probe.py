@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from deploy.api import Answer, WorkersAI
-from deploy.codes import NO_FINETUNE, ApiError
 from deploy.preflight import Finding, findings_dict, refusal
 from harness.parsing import parse_reply
 from harness.prompt import PromptSpec
 from harness.report import show_text
 from harness.store import write_file
+from harness.targets.workers_ai_codes import NO_FINETUNE, ApiError
 from harness.types import Message, ReplyKind
 
 RECORD = "probe.json"

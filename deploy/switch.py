@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from deploy import parity, probe
-from deploy.codes import ApiError
 from deploy.export import NAME
 from deploy.journal import JOURNAL, Journal, read_entries, read_progress
 from deploy.upload import RefusedError
@@ -31,6 +30,7 @@ from harness.attestation import Verification
 from harness.errors import DataError, SetupError
 from harness.report import show_text
 from harness.targets.workers_ai import Body, WorkersAIReader
+from harness.targets.workers_ai_codes import ApiError
 
 HISTORY = "switch.jsonl"
 KEY = "adapter"  # deploy/worker/src/index.ts reads it; where it is missing or empty, the Worker's var ADAPTER

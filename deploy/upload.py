@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import IO
 
 from deploy.api import Finetune, WorkersAI
-from deploy.codes import ApiError
 from deploy.export import NAME, SENT, Export, OnStep, derive_hashes, no_step, open_plain
 from deploy.journal import Journal, Progressed, open_journal, read_progress
 from deploy.preflight import Family, check_folder, check_room, failures, find_family
 from harness.attestation import Verification, differences, hash_folder
 from harness.errors import DataError, SetupError, ToolgateError
+from harness.targets.workers_ai_codes import ApiError
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.api import WorkersAI
-from deploy.codes import ApiError
 from deploy.export import SENT, Export, open_plain
 from deploy.journal import open_journal, read_progress
 from deploy.upload import (
@@ -33,6 +32,7 @@ from deploy.upload import (
 from harness.attestation import differences, hash_folder
 from harness.errors import DataError, SetupError
 from harness.report import show_text
+from harness.targets.workers_ai_codes import ApiError
 
 VERSION = "4.86.0"  # the last that runs on Node 20; later ones need 22
 PLACE = Path("deploy/worker/node_modules/.bin/wrangler")

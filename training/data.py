@@ -12,7 +12,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from harness.prompt import PromptSpec
 from training.examples import Example, ExampleError, check_example, format_example, load_examples
 from training.recipe import DataPart, GeneratorPart, Recipe
 from training.recombine import gather_pools, recombine
-from training.split import LeftOut, Lock, drop_near, read_lock, split_examples, unit_key
+from training.split import LeftOut, Lock, content_key, drop_near, read_lock, split_examples, unit_key
 
 ROOT = Path(__file__).parent
 HANDCRAFTED = ROOT / "handcrafted"
 CASES = ROOT.parent / "evals" / "cases"
+READ = ROOT / "nano" / "read.lock"  # what the nano base has read, as lines of a lock
 GENERATOR = "training.generator"
 
 
@@ -41,6 +42,7 @@ class Dataset:
     near: tuple[LeftOut, ...] = ()  # near-duplicates, and what is too close to the held-out side
     validation: tuple[Example, ...] = ()  # held out
     lock: Lock = field(default_factory=dict)  # the side of every example that was split
+    passed: int = 0  # how many the recipe's shares of read and unread examples passed over
 
     @property
     def digest(self) -> str:
@@ -54,7 +56,36 @@ def assemble_data(recipe: Recipe, prompt: PromptSpec) -> Dataset:
     examples = gather_examples(recipe.data, prompt)
     if not examples:
         raise SetupError("The recipe asks for no examples. Set data.handcrafted = true or data.generator.count.")
-    return clean_data(examples, seed=recipe.seed, lock=read_lock())
+    dataset = clean_data(examples, seed=recipe.seed, lock=read_lock())
+    return choose_read(dataset, recipe.data, READ)
+
+
+def choose_read(dataset: Dataset, part: DataPart, path: Path) -> Dataset:
+    """The set with the recipe's shares of the hand-written examples that the base has read, and of the others.
+
+    A base learns its text by heart, and an adapter learns little from what the base knows (docs/LOG.md, "What do 4
+    billion tokens and four times the hand-written examples change?"). ``path`` is a lock file that names what was read.
+    An example is taken by its content key, so that a larger share holds the smaller one; halves of pairs stay together.
+
+    Raises:
+        SetupError: there is no such file, or nothing would be left.
+    """
+    if part.read is None and part.unread == 1:
+        return dataset
+    known = read_lock(path)
+    if not known:
+        raise SetupError(f"No {path}, which lists what the base has read. Restore it, or leave out data.read.")
+
+    def taken(example: Example) -> bool:
+        share = part.unread
+        if content_key(example) in known:
+            share = 1.0 if part.read is None else part.read.get(example.kind, 0.0)
+        return int(hashlib.sha256(unit_key(example).encode()).hexdigest()[:8], 16) < share * 2**32
+
+    left = tuple(e for e in dataset.examples if e.source != "handcrafted" or taken(e))
+    if not left:
+        raise SetupError("data.read and data.unread leave no example. Give larger shares, or write new examples.")
+    return replace(dataset, examples=left, passed=len(dataset.examples) - len(left))
 
 
 def gather_examples(part: DataPart, prompt: PromptSpec) -> list[Example]:
@@ -186,5 +217,6 @@ def summarise_data(dataset: Dataset) -> Any:
     table.add_row("left out", "close to a case", str(len(dataset.close)))
     table.add_row("", "doubles", str(len(dataset.doubles)))
     table.add_row("", "near-duplicates", str(len(dataset.near)))
+    table.add_row("", "beyond the recipe's shares", str(dataset.passed))
     table.add_row("held out", "for validation", str(len(dataset.validation)))
     return table

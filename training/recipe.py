@@ -48,6 +48,13 @@ class DataPart(Strict):
     recombine: Annotated[
         bool, Field(description="true or false: hand-written examples with other titles, places, people, weeks")
     ] = False
+    unread: Annotated[
+        float, Field(gt=0, le=1, strict=False, description="a share above 0: of what the nano base has not read")
+    ] = 1.0
+    read: Annotated[
+        dict[str, Annotated[float, Field(ge=0, le=1, strict=False)]] | None,
+        Field(description="shares per kind of what the nano base has read, e.g. {general = 0.5}; left out = all"),
+    ] = None
     generator: Annotated[GeneratorPart, Field(description="a table [data.generator] with count, seed and mix")] = (
         GeneratorPart()
     )

@@ -193,9 +193,16 @@ def read_lock(path: Path = LOCK) -> dict[str, str]:
     return lock
 
 
-def format_lock(lock: Lock) -> str:
+def format_lock(lock: Lock, head: str = HEAD) -> str:
     """The text of a lock: sorted, so that additions of two people merge line by line."""
-    return HEAD + "".join(f"{key} {lock[key]}\n" for key in sorted(lock))
+    return head + "".join(f"{key} {lock[key]}\n" for key in sorted(lock))
+
+
+def write_read(path: Path, examples: Iterable[Example]) -> None:
+    """A lock file that names what a base has read: all of it on the side to learn from."""
+    lock = {content_key(example): TRAIN for example in examples}
+    head = "# What a base has read (training.nano.pretrain wrote it): a recipe takes shares of it, data.read.\n"
+    write_file(path, format_lock(lock, head).encode())
 
 
 def freeze_split(path: Path, old: Lock, new: Lock) -> int:

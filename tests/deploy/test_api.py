@@ -21,8 +21,8 @@ from api_server import (
 )
 
 from deploy.api import Credentials, Finetune, WorkersAI, check_model, load_credentials
-from deploy.codes import CODES, ApiError
 from harness.errors import SetupError
+from harness.targets.workers_ai_codes import CODES, ApiError
 
 MODEL = MODELS[0]
 

@@ -8,10 +8,10 @@ from api_server import CALL, MODELS, ApiServer, limited, refuse
 from typer.testing import CliRunner
 
 from deploy.cli import app
-from deploy.codes import ApiError
 from deploy.journal import open_journal
 from deploy.probe import QUESTIONS, probe_adapter
 from harness.prompt import load_prompt
+from harness.targets.workers_ai_codes import ApiError
 
 NAME = "toolgate-0123456789ab-01234567"
 

@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 
 from deploy.api import Credentials
 from deploy.cli import app
-from deploy.codes import ApiError
 from deploy.journal import Journal
 from deploy.parity import RECORD as PARITY
 from deploy.parity import Parity, write_parity
@@ -34,6 +33,7 @@ from harness.cases import load_cases
 from harness.cli import app as harness_app
 from harness.errors import DataError, SetupError
 from harness.scoring import gold_reply
+from harness.targets.workers_ai_codes import ApiError
 from harness.toolset import load_toolset
 
 SPACE, OTHER_SPACE = "0123456789abcdef" * 2, "f" * 32

@@ -30,7 +30,6 @@ from typer.testing import CliRunner
 from deploy import finetunes, upload, wrangler
 from deploy.api import Credentials, Finetune, WorkersAI
 from deploy.cli import app
-from deploy.codes import ApiError
 from deploy.export import export_adapter
 from deploy.journal import Journal, read_journals, read_progress
 from deploy.upload import AssetBody, RefusedError, check_export, upload_export
@@ -51,6 +50,7 @@ from harness.gate import Decision, MetricRow, State
 from harness.metrics import compute_metrics
 from harness.report import Report
 from harness.scoring import gold_reply
+from harness.targets.workers_ai_codes import ApiError
 from harness.toolset import load_toolset
 from harness.types import Outcome, ReplyKind, Verdict
 

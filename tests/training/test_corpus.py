@@ -14,7 +14,8 @@ from harness.parsing import parse_reply
 from harness.prompt import load_prompt
 from training.data import CASES, HANDCRAFTED
 from training.examples import load_examples
-from training.nano.corpus import LEXICON, ChatMaker, learnt_examples
+from training.nano.corpus import LEXICON, ChatMaker, frame, learnt_examples
+from training.recombine import gather_pools
 from training.split import VALIDATION, content_key, read_lock
 
 ROWS = (
@@ -77,3 +78,23 @@ def test_the_lexicon_holds_different_lines_far_from_every_case() -> None:
     for lines in (*phrases, [said["say"] for said in talk]):
         assert len({line.lower() for line in lines}) == len(lines) > 2000
         assert close_to_cases([[line] for line in lines], load_cases(CASES)) == []
+
+
+def test_half_of_the_values_to_choose_from_cannot_be_guessed(folder: Path) -> None:
+    pools = ChatMaker(folder).pools
+    known = gather_pools(learnt_examples(load_prompt()))
+    task, event = "createTask.title", "createCalendarEvent.summary"
+    for key in ((task, "thing"), (task, "deed"), (event, "thing"), ("createCalendarEvent.location", "the")):
+        assert set(known.values[key]) <= set(pools.values[key])
+        assert len(set(pools.values[key])) > 1.8 * len(known.values[key])
+
+
+def test_a_frame_changes_nothing_but_the_first_request() -> None:
+    rng = random.Random(2)
+    framed = 0
+    for example in learnt_examples(load_prompt())[::20]:
+        told = frame(example.messages, rng)
+        assert told[1:] == list(example.messages[1:])
+        assert example.messages[0]["content"] in told[0]["content"]
+        framed += told[0] != example.messages[0]
+    assert framed > 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from harness.errors import SetupError
 from harness.prompt import load_prompt
-from training.data import assemble_data, clean_data, count_data, repeat_examples
+from training.data import READ, Dataset, assemble_data, choose_read, clean_data, count_data, repeat_examples
 from training.examples import Example, ExampleError, write_examples
 from training.recipe import DataPart, GeneratorPart, Recipe
+from training.split import TRAIN, read_lock, write_read
 
 
 def make_example(name: str, question: str, answer: str = "Hello.", **changes: object) -> Example:
@@ -137,3 +139,37 @@ def test_only_hand_written_examples_are_repeated():
     mine, made = make_example("a", "hi"), make_example("b", "hello", source="generator")
 
     assert [e.id for e in repeat_examples([mine, made], 3)] == ["a", "a", "a", "b"]
+
+
+def test_what_the_base_has_read_is_left_out(cases: Path, tmp_path: Path):
+    examples = [make_example(f"x-{n}", f"please {word} the boat") for n, word in enumerate(("paint", "sell", "rent"))]
+    lock = tmp_path / "read.lock"
+    write_read(lock, examples[:2])
+    dataset = clean_data(examples, seed=0, cases=cases)
+    left = choose_read(dataset, DataPart(read={}), lock)
+    assert [e.id for e in left.examples] == ["x-2"]
+    assert left.passed == 2
+    assert choose_read(dataset, DataPart(read={"general": 1.0}), lock).examples == dataset.examples
+    write_read(lock, examples)
+    with pytest.raises(SetupError, match="leave no example"):
+        choose_read(dataset, DataPart(read={"single": 1.0}), lock)
+    with pytest.raises(SetupError, match=r"No .*missing\.lock"):
+        choose_read(dataset, DataPart(read={}), tmp_path / "missing.lock")
+
+
+def test_a_larger_share_holds_the_smaller_one_and_pairs_stay_whole(tmp_path: Path):
+    lock = tmp_path / "read.lock"
+    halves = [(n, half) for n in range(200) for half in "ab"]
+    examples = [make_example(f"p-{n}-{h}", f"{n} {h}", kind="contrastive", pair=f"p{n}") for n, h in halves]
+    write_read(lock, [make_example("other", "other")])
+    dataset = Dataset(tuple(examples), (), ())
+    few, more = (choose_read(dataset, DataPart(unread=share), lock).examples for share in (0.3, 0.6))
+    assert {e.id for e in few} < {e.id for e in more}
+    assert 80 < len(few) < 160
+    assert all(count == 2 for count in Counter(e.pair for e in few).values())
+
+
+def test_the_shipped_list_of_what_was_read_names_nothing_held_out():
+    lock, read = read_lock(), read_lock(READ)
+    assert len(read) > 10_000
+    assert {lock.get(key, TRAIN) for key in read} == {TRAIN}

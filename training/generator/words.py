@@ -7,6 +7,7 @@ Does not cover: phrasing (requests, dialogues) and time (times).
 from __future__ import annotations
 
 import random
+import string
 import unicodedata
 import uuid
 from collections.abc import Callable
@@ -153,6 +154,7 @@ unit, locker, gate, slide, section, version, exercise, lesson, episode, issue, b
 EXTRA: list[str] = []
 DEEDS: list[str] = []  # more things to do, and more happenings; the base's text fills them (training.nano)
 HAPPENINGS: list[str] = []
+SENTENCES: list[str] = []  # what people say, for messages
 
 
 def made_up(rng: random.Random) -> str:
@@ -281,6 +283,58 @@ def noun_phrase(rng: random.Random) -> str:
     return f"{rare(rng)} {rare(rng)}"
 
 
+def strange_thing(rng: random.Random) -> str:
+    """One to seven words that nobody can guess, in the shapes of a noun phrase: where it ends is all there is to learn."""
+    roll = rng.random()
+    one, two, three = rare(rng), rare(rng), rare(rng)
+    if roll < 0.10:
+        shown = one
+    elif roll < 0.34:
+        shown = f"{one} {two}"
+    elif roll < 0.52:
+        shown = f"{one} {two} {three}"
+    elif roll < 0.58:
+        shown = f"{one}-{two} {three}"
+    elif roll < 0.64:
+        shown = f"{name(rng)}'s {one} {two}"
+    elif roll < 0.70:
+        shown = f"{one} {two} {rng.choice(THING)}"
+    elif roll < 0.76:
+        shown = f"{one} {code(rng)}"
+    elif roll < 0.80:
+        shown = f"{one} {two} & {three}"
+    else:
+        link = rng.choice(("of the", "of", "for the", "for", "from the", "with the", "with", "and the", "and", "about the", "about", "to the", "in the", "without", "vs", "re"))
+        shown = f"{one} {two} {link} {three}{rng.choice(('', '', ' ' + rare(rng), ' ' + rng.choice(THING)))}"
+    return string.capwords(shown) if rng.random() < 0.08 else shown
+
+
+def strange_deed(rng: random.Random) -> str:
+    """Something to do that was never done: a known verb, now and then an unknown one, and a strange thing."""
+    roll = rng.random()
+    if DEEDS and roll < 0.25:
+        return f"{rng.choice(DEEDS)} {rng.choice(('for', 'with', 'before', 'from', 'and'))} {rng.choice(('the ', 'my ', '')) + strange_thing(rng) if rng.random() < 0.6 else person(rng)}"
+    verb = rare(rng) if roll > 0.92 else rng.choice(DEEDS).split(maxsplit=1)[0] if DEEDS else rng.choice(VERB)
+    return f"{verb} {rng.choice(('the ', 'the ', 'my ', '', ''))}{strange_thing(rng)}"
+
+
+def strange_happening(rng: random.Random) -> str:
+    """An event that nobody has heard of, often named by a word for what happens."""
+    roll = rng.random()
+    if roll < 0.45 and HAPPENINGS:
+        return f"{strange_thing(rng)} {rng.choice(HAPPENINGS).rsplit(maxsplit=1)[-1]}"
+    if roll < 0.70 and HAPPENINGS:
+        return f"{rng.choice(HAPPENINGS)} {rng.choice(('for', 'with', 'of', 'about', 'at', 'and'))} {rng.choice(('the ', '')) + strange_thing(rng) if rng.random() < 0.6 else person(rng)}"
+    return strange_thing(rng)
+
+
+def strange_place(rng: random.Random) -> str:
+    """A room, street, house or town that is on no map."""
+    one, two = rare(rng).capitalize(), rare(rng).capitalize()
+    kind = rng.choice(("Hall", "Room", "Studio", "Arms", "House", "Park", "Centre", "Library", "Clinic", "Road", "Street", "Lane", "Café", "School", "Church", "Gym", "Kitchen", "Hotel", "Court", "Lake"))
+    return rng.choice((one, f"{one} {kind}", f"{one} {two} {kind}", f"{rng.randint(1, 240)} {one} {kind}", f"{kind.lower()} {code(rng)}", f"{one} & {two}", f"{one}, {two}", f"{one.lower()} {kind.lower()}", f"{one}'s"))
+
+
 def fill(rng: random.Random, text: str) -> str:
     """Fill ``{name}``, ``{city}``, ``{day}``, ``{num}``, ``{hour}``, ``{code}``, ``{thing}`` and ``{topic}`` in a pool's entry."""
     while "{" in text:
@@ -302,8 +356,8 @@ def fill(rng: random.Random, text: str) -> str:
 
 def todo(rng: random.Random) -> str:
     """Something to do, as a verb phrase: the title of a task."""
-    if DEEDS and rng.random() < 0.5:
-        return rng.choice(DEEDS)
+    if DEEDS and rng.random() < 0.65:
+        return rng.choice(DEEDS) if rng.random() < 0.5 else strange_deed(rng)
     if rng.random() < 0.12:
         return _long_todo(rng)
     roll = rng.random()
@@ -352,8 +406,8 @@ def _long_todo(rng: random.Random) -> str:
 
 def event(rng: random.Random) -> str:
     """What an event is about: its summary."""
-    if HAPPENINGS and rng.random() < 0.5:
-        return rng.choice(HAPPENINGS)
+    if HAPPENINGS and rng.random() < 0.65:
+        return rng.choice(HAPPENINGS) if rng.random() < 0.5 else strange_happening(rng)
     roll = rng.random()
     if roll < 0.45:
         return fill(rng, rng.choice(EVENT))
@@ -375,6 +429,8 @@ def event(rng: random.Random) -> str:
 
 def message(rng: random.Random) -> str:
     """What an e-mail says."""
+    if SENTENCES and rng.random() < 0.4:
+        return rng.choice(SENTENCES)
     text = fill(rng, rng.choice(CLAUSE))
     if rng.random() < 0.15:
         text = f"{text} and {fill(rng, rng.choice(CLAUSE))}"

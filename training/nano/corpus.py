@@ -12,6 +12,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from training.examples import Example, load_examples
 from training.generator import MAKERS, dialogues, times, words
 from training.generator.dialogues import Dialogue, Turn
 from training.nano.human import ASK, ASKS, NONE, Utterance, read_utterances, split_utterances
-from training.recombine import gather_pools, recombine, widen_pools
+from training.recombine import Pools, gather_pools, recombine, widen_pools
 from training.split import TRAIN, content_key, read_lock
 
 # Sources whose licence lets weights be shared freely; LICENSES.md of the folder names each.
@@ -104,10 +105,18 @@ REFUSALS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("quirky|chat|unhappy", ("I see. Tell me more if you like.",)),
 )  # fmt: skip
 # What the conversations of a document are, beside the hand-written ones; and what the generated ones among them are.
-WRITTEN = 0.4  # of the documents begin with a hand-written conversation
+WRITTEN = 0.4  # of the documents begin with a hand-written conversation, of these kinds
+WRITTEN_KINDS = {"single": 0.25, "contrastive": 0.23, "compound": 0.13, "crud": 0.14, "multi_turn": 0.05, "negative": 0.15, "general": 0.05}
 SHARES = {"generated": 0.45, "lookup": 0.12, "request": 0.10, "ask": 0.01, "talk": 0.05, "other": 0.09, "json": 0.05, "date": 0.09, "copy": 0.04}
 KINDS = {"single": 0.30, "contrastive": 0.12, "compound": 0.15, "crud": 0.23, "multi_turn": 0.08, "negative": 0.12}
 REQUESTS = {"createTask": 0.26, "createCalendarEvent": 0.30, "listTasks": 0.14, "sendEmail": 0.12, "getWeather": 0.18}
+# Said before or after a request; nothing of it is part of a value.
+LEADS = (
+    "hey", "hi", "hello,", "ok", "okay,", "ok so", "so", "right,", "um", "uh,", "well,", "alright,", "good morning,", "morning!", "good evening.", "evening,", "hey there,", "hi again,", "me again.", "quick one:", "one more thing:", "another thing,", "oh,", "oh and", "ah,", "listen,", "before I forget,", "before i forget", "sorry to bother you but", "sorry,", "excuse me,", "pardon me,", "if it's not too much trouble,", "when you have a minute,", "when you get a sec,", "whenever you're ready:", "thanks for earlier.", "thank you for that.", "great, thanks.", "perfect.", "lovely.", "cool.", "nice one.", "brilliant, thanks.", "got it.", "fine.", "yes,", "yep,", "yeah", "no worries.", "never mind that.", "forget that.", "anyway,", "anyhow,", "moving on:", "next:", "now,", "also,", "and,", "by the way,", "btw", "fyi,", "just so you know,", "honestly,", "to be honest,", "I'm driving, so", "I'm in a rush.", "in a hurry here,", "running late.", "my hands are full.", "I'm back.", "it's me.", "hope you're well.", "long day.", "what a morning.", "I had coffee, I'm awake.", "my head's a sieve.", "my memory is terrible.", "don't laugh, but", "bear with me.", "let me think.", "hmm,", "hm.", "let's see,", "first,", "first of all,", "assistant,", "hey assistant,", "computer,", "dear assistant,", "hi there!", "yo", "sup,", "howdy,", "hiya,", "ta for that.", "cheers for that.", "good good.", "all right then,", "quickly:", "real quick,", "real quick:", "real talk,", "oh no,", "oh dear,", "oops,", "whoops,", "argh,", "ugh,", "wow,", "phew.", "finally,", "at last,", "last thing today:", "since you're here,", "while I think of it,", "while I'm at it,", "as I was saying,", "as usual,", "as always,", "same as ever,", "you know what,", "guess what,", "I was thinking,", "I think", "my wife says hi.", "the kids are asleep.", "the train's late again.", "it's loud in here.",
+)  # fmt: skip
+TAILS = (
+    "thanks", "thanks!", "thank you", "thank you!", "thank you so much.", "thanks a lot", "thanks a million.", "many thanks.", "ta", "ta!", "cheers", "cheers!", "cheers mate", "please", "please and thank you", "pls", "plz", "thx", "ty", "if you can", "if you could", "if possible.", "if you don't mind.", "if that's ok", "if that's all right.", "when you can", "when you get a chance.", "whenever you can.", "asap please", "quickly please", "no rush.", "no hurry", "in your own time.", "that's all.", "that's all for now.", "that's it", "that would be great.", "that'd be lovely.", "would be great", "much appreciated.", "appreciate it", "I appreciate it.", "you're the best.", "you're a star.", "you're a lifesaver.", "good bot", "ok?", "okay?", "alright?", "right?", "got it?", "will you?", "would you?", "can you?", "could you?", "there's a dear.", "there we go.", "and that's that.", "haha", "lol", ":)", ";)", "bye", "bye!", "talk later.", "see you.", "have a good one.", "sorry", "sorry!", "sorry for the short notice.", "sorry about the typos.", "hope that makes sense.", "you know how it is.", "you know me.", "I always say that.", "I can't think straight today.", "so there.", "yeah", "yep", "exactly like that.", "nothing else.", "cool", "cool, thanks", "great", "perfect", "fine by me.", "over and out.",
+)  # fmt: skip
 OTHERWISE = ("I can't help with that; I help with tasks, calendar, weather and e-mail.",)
 
 
@@ -155,8 +164,9 @@ def pick_style(rng: random.Random) -> Style:
 
 
 def widen_words(folder: Path) -> None:
-    """Let the generator use the frequent words of the prose, and the lexicon's deeds and happenings."""
+    """Let the generator use the frequent words of the prose, what people say in the dialogues, and the lexicon's deeds and happenings."""
     words.EXTRA[:] = frequent_words(folder)
+    words.SENTENCES[:] = said_sentences(folder)
     words.DEEDS[:] = (LEXICON / "todos.txt").read_text(encoding="utf-8").splitlines()
     words.HAPPENINGS[:] = (LEXICON / "events.txt").read_text(encoding="utf-8").splitlines()
 
@@ -167,6 +177,36 @@ def learnt_examples(prompt: PromptSpec) -> list[Example]:
     return [example for example in load_examples(HANDCRAFTED, prompt.toolset) if lock.get(content_key(example)) == TRAIN]
 
 
+def add_strange(pools: Pools) -> Pools:
+    """The pools with as many values again that nobody can guess, so that they have to be copied to their last word."""
+    rng = random.Random(0)
+    makers = {"createTask.title": words.strange_thing, "createCalendarEvent.summary": words.strange_happening, "createCalendarEvent.location": words.strange_place}
+    makers |= {"getWeather.location": words.city, "sendEmail.to": words.name, "sendEmail.cc": words.name, "createCalendarEvent.attendees": words.name}
+    values = {}
+    for (field, kind), known in pools.values.items():
+        count = max(len(known), 50 if kind in ("thing", "the", "my") else 0)
+        if kind == "address":
+            more = [words.address(rng) for _ in range(count)]
+        elif kind == "deed":
+            more = [words.strange_deed(rng) for _ in range(count)] if field == "createTask.title" else []
+        else:
+            more = [("" if kind == "thing" else f"{kind} ") + makers[field](rng) for _ in range(count)]
+        values[field, kind] = (*known, *more)
+    return replace(pools, values=values)
+
+
+def frame(messages: Sequence[Message], rng: random.Random) -> list[Message]:
+    """The conversation, now and then with a word before or after its first request that changes nothing."""
+    framed = list(messages)
+    text = framed[0]["content"]
+    if rng.random() < 0.15:
+        text = f"{rng.choice(LEADS)} {text}"
+    if rng.random() < 0.12:
+        text = f"{text}{'' if text[-1] in '.?!' else rng.choice((',', '.', ',', ''))} {rng.choice(TAILS)}"
+    framed[0] = Message(role="user", content=text)
+    return framed
+
+
 class ChatMaker:
     """Makes conversations: generated ones, human utterances with an answer, exercises."""
 
@@ -174,7 +214,10 @@ class ChatMaker:
         """``folder`` holds human_utterances.jsonl.gz and pretrain/*.txt.gz."""
         self.prompt = prompt or load_prompt()
         self.examples = learnt_examples(self.prompt)
-        self.pools = widen_pools(gather_pools(self.examples), {"createTask.title": words.DEEDS, "createCalendarEvent.summary": words.HAPPENINGS})
+        self.written: dict[str, list[Example]] = {}
+        for example in self.examples:
+            self.written.setdefault(example.kind, []).append(example)
+        self.pools = add_strange(widen_pools(gather_pools(self.examples), {"createTask.title": words.DEEDS, "createCalendarEvent.summary": words.HAPPENINGS}))
         self.talk = [json.loads(line) for line in (LEXICON / "talk.jsonl").read_text(encoding="utf-8").splitlines()]
         learn, _, _ = split_utterances(read_utterances(folder / "human_utterances.jsonl.gz"))
         self.requests = [row for row in learn if row.tool not in (NONE, ASK)]
@@ -194,11 +237,12 @@ class ChatMaker:
         messages: list[Message] = []
         moment = times.moment(rng)
         if self.examples and rng.random() < WRITTEN:
-            example = rng.choice(self.examples)
+            kinds = [kind for kind in WRITTEN_KINDS if kind in self.written]
+            example = rng.choice(self.written[rng.choices(kinds, weights=[WRITTEN_KINDS[kind] for kind in kinds])[0]])
             if rng.random() < 0.8:
                 example = recombine(example, self.pools, rng)
             moment = datetime.fromisoformat(example.now)
-            messages = retell(example.messages, style=style)
+            messages = retell(frame(example.messages, rng), style=style)
         stamp = moment.isoformat(timespec="seconds")
         own = rng.random() < 0.45
         for _ in range((rng.randint(1, 4) if own else rng.choice((0, 0, 1, 2))) + (0 if messages else 1)):
@@ -389,6 +433,16 @@ def frequent_words(folder: Path, count: int = 25_000) -> list[str]:
     for text in prose(folder, random.Random(0)):
         found.update(re.findall(r"\b[a-z]{3,12}\b", text))
     return [word for word, number in found.most_common(count + 300)[300:] if number > 4]
+
+
+def said_sentences(folder: Path) -> list[str]:
+    """Sentences of three to sixteen words that people say in the dialogues, as they stand in the middle of another one."""
+    found = set()
+    for text in spoken(folder, random.Random(0)):
+        for sentence in re.findall(r"(?:^|[.?!>]\s+)([A-Z][A-Za-z' ,]+)(?=[.!?]|$)", text, re.MULTILINE):
+            if 3 <= len(sentence.split()) <= 16:
+                found.add((sentence if re.match(r"I\b|[A-Z]{2}", sentence) else sentence[0].lower() + sentence[1:]).strip())
+    return sorted(found)
 
 
 def _documents(path: Path) -> Iterator[str]:

@@ -29,8 +29,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from harness.prompt import load_prompt
 from training.generator import MAKERS, times
-from training.nano.corpus import ChatMaker, plain_messages, prose, spoken, widen_words
+from training.nano.corpus import ChatMaker, learnt_examples, plain_messages, prose, spoken, widen_words
+from training.split import write_read
 
 SHAPE: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 960, "num_hidden_layers": 8, "num_attention_heads": 6, "rope_theta": 10000.0, "rms_norm_eps": 1e-5}
 LENGTH = 1024
@@ -128,7 +130,7 @@ def chat_maker(folder: Path) -> ChatMaker:
 
 
 def make_stream(task: tuple[str, str, str, int, int]) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.int64]]:
-    """Tokens, loss weights (in halves) and document starts of one worker's share of a stream."""
+    """Tokens, loss weights (in quarters) and document starts of one worker's share of a stream."""
     kind, folder, tokenizer_file, seed, count = task
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     tokenizer = Tokenizer.from_file(tokenizer_file)
@@ -144,11 +146,11 @@ def make_stream(task: tuple[str, str, str, int, int]) -> tuple[NDArray[np.uint16
     for start in range(0, len(texts), 2000):
         for encoding in tokenizer.encode_batch(texts[start : start + 2000]):
             ids = np.array(encoding.ids, dtype=np.uint16)
-            weight = np.full(len(ids), 2 if kind == "prose" else 1, dtype=np.uint8)
+            weight = np.full(len(ids), 4 if kind == "prose" else 1, dtype=np.uint8)
             hits = np.flatnonzero((ids[:-2] == head[0]) & (ids[1:-1] == head[1]) & (ids[2:] == head[2])) if len(ids) > 3 else ()
             for hit in hits:
                 end = hit + 3 + int(np.argmax(ids[hit + 3 :] == stop)) + 1
-                weight[hit + 3 : end] = 2
+                weight[hit + 3 : end] = 4
             pieces.append(ids)
             weights.append(weight)
             starts.append(at)
@@ -325,6 +327,8 @@ def main() -> None:
     maker = context.Process(target=make_streams, args=(arguments.folder, arguments.tokenizer, arguments.documents, max(1, cores - 2 * WORLD), made, stop))
     if RANK == 0:
         shutil.rmtree(made, ignore_errors=True)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        write_read(arguments.out / "read.lock", learnt_examples(load_prompt()))
         maker.start()
         while newest_lot(made) < 0 and maker.is_alive():
             time.sleep(0.5)
