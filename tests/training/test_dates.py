@@ -40,7 +40,7 @@ CLOCK = re.compile(
 OTHER = re.compile(
     rf"\d|\b(?:{WEEKDAY}s?|{MONTH}|mon|tues?|weds?|thu(?:rs?)?|fri|sat|sun|todays?|tomorrows?|yesterday|tonight|tonite"
     r"|next|last|every|each|this|coming|following|weeks?|weekends?|weekly|fortnight|months?|years?|days?|daily|nights?"
-    r"|mornings?|afternoons?|evenings?|midday|noon|lunchtime|midnight|hours?|minutes?|mins?|hrs?|half|quarter|past"
+    r"|mornings?|afternoons?|evenings?|eve|midday|noon|lunchtime|midnight|hours?|minutes?|mins?|hrs?|half|quarter|past"
     r"|o'?clock|before|after|until|till|ago|later|now|early|earlier|first|second|third|ninth|[ap]\.?m"
     r"|sharp|instead|actually|wait|not|nxt|same|hundred|\w+teen|twenty|thirty|forty|fifty"
     r"|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b",
