@@ -65,7 +65,7 @@ def choose_read(dataset: Dataset, part: DataPart, path: Path) -> Dataset:
 
     A base learns its text by heart, and an adapter learns little from what the base knows (docs/LOG.md, "What do 4
     billion tokens and four times the hand-written examples change?"). ``path`` is a lock file that names what was read.
-    An example is taken by its content key, so that a larger share holds the smaller one; halves of pairs stay together.
+    An example is taken by its id or its pair, so that a larger share holds the smaller one and pairs stay whole.
 
     Raises:
         SetupError: there is no such file, or nothing would be left.
